@@ -1,0 +1,99 @@
+"""Every error fedkd raises on purpose, as one tree.
+
+    FedkdError
+    ├── ConfigError                 a configuration key, its value, and what is allowed
+    ├── DataError                   a data source that cannot be read or does not fit
+    │   └── PartitionError          a partition that cannot be made as asked
+    ├── ModelError                  a model that is unknown or does not fit the data
+    ├── PayloadError                something that left a client and cannot be used
+    │   └── PublicSetMismatchError  client and server hold different public sets
+    ├── RoundError                  a federation that cannot go on
+    └── RunFolderError              a run folder that cannot be written or read
+
+The command line turns any of these into one line on standard error. `ConfigError`, `DataError`, `ModelError`
+and `RunFolderError` are the caller's to mend and exit with 2; the others exit with 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FedkdError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(FedkdError):
+    """A configuration key holds something it must not.
+
+    Args:
+        key: dotted path of the key, as written in the TOML (`data.partition.dirichlet_alpha`).
+        value: what was given.
+        allowed: what would be accepted, in words.
+    """
+
+    exit_code = 2
+
+    def __init__(self, key: str, value: object, allowed: str) -> None:
+        self.key, self.value, self.allowed = key, value, allowed
+        super().__init__(f"{key} = {value!r} is not allowed: {allowed}")
+
+
+class DataError(FedkdError):
+    """A data source cannot be read, or its arrays do not fit together."""
+
+    exit_code = 2
+
+
+class PartitionError(DataError):
+    """A partition cannot be made as asked (more clients than samples, a minimum size out of reach)."""
+
+
+class ModelError(FedkdError):
+    """A model is unknown, cannot be imported, or does not fit the data."""
+
+    exit_code = 2
+
+
+class PayloadError(FedkdError):
+    """What left a client cannot be used: wrong shape, dtype, class count, version, or not finite.
+
+    Args:
+        reason: one word for the counter (`"not_finite"`, `"shape"`, `"classes"`, `"dtype"`, `"version"`,
+            `"public_digest"`, `"missing"`, `"client_error"`).
+        detail: the argument, its value and what is allowed.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+        super().__init__(f"{reason}: {detail}")
+
+
+class PublicSetMismatchError(PayloadError):
+    """Client and server hold different public sets, so their logits answer different questions."""
+
+    def __init__(self, client_digest: str, server_digest: str) -> None:
+        super().__init__(
+            "public_digest",
+            f"the client's public set has digest {client_digest[:12]}…, the server's {server_digest[:12]}…; "
+            "both must hold the same public samples in the same order",
+        )
+
+
+class RoundError(FedkdError):
+    """A federation cannot go on (no client is left that could take part)."""
+
+
+class RunFolderError(FedkdError):
+    """A run folder cannot be written, read, or is already another run's."""
+
+    exit_code = 2
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return `" (did you mean 'x'?)"` for the known word closest to `word`, or an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,130 @@
+"""What happened in a run, as plain values: one `RoundRecord` a round, one `RunRecord` a run. Imports no torch.
+
+Accuracies are fractions of the global test split, in [0, 1]. `None` stands for what a method does not have
+(FedMD has no student) or what nobody measured. Seconds of clients are summed over clients, seconds of the
+server are wall time. Bytes count arrays and byte strings of the payloads, transport headers left out.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """Base of all records: frozen, closed, and NaN never passes for a number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class StudentScore(Record):
+    """The global model on the test split."""
+
+    accuracy: float | None = None
+    loss: float | None = None
+
+
+class TeacherScore(Record):
+    """The aggregate of the clients' logits on the test split."""
+
+    accuracy: float | None = None
+
+
+class ClientScores(Record):
+    """The clients' own models, after their local training, on the test split."""
+
+    mean_accuracy: float | None = None
+    worst_accuracy: float | None = None
+
+
+class Bounds(Record):
+    """Reference runs on the same partition, models and total local epochs; the curves have one value a round."""
+
+    local_only: float | None = None
+    centralised: float | None = None
+    local_only_history: tuple[float, ...] = ()
+    centralised_history: tuple[float, ...] = ()
+
+
+class Traffic(Record):
+    """Payload bytes; `up` from clients to server, `down` from server to clients."""
+
+    up: int = 0
+    down: int = 0
+
+
+class Seconds(Record):
+    """Where the time went. `total` is wall time; `local_training` and the clients' share of `evaluation`
+    are summed over clients."""
+
+    total: float = 0.0
+    local_training: float = 0.0
+    public_inference: float = 0.0
+    aggregation: float = 0.0
+    distillation: float = 0.0
+    evaluation: float = 0.0
+
+
+class Refusal(Record):
+    """A reply that was not used: whose it was (`None` where it did not say), a one-word reason, and the detail."""
+
+    client: int | None
+    reason: str
+    detail: str
+
+
+class Distillation(Record):
+    """How one distillation went. `agreement` is the share of held-out or else all public samples of the round on
+    which student and teacher choose the same class."""
+
+    epochs: int
+    first_loss: float
+    last_loss: float
+    agreement: float
+    stopped_early: bool = False
+
+
+class RoundRecord(Record):
+    """One round. `completed` is false where too few usable replies came and the old student stayed."""
+
+    server_round: int
+    completed: bool
+    selected: tuple[int, ...]
+    replied: tuple[int, ...]
+    dropped: tuple[int, ...] = ()
+    late: tuple[int, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    student: StudentScore = StudentScore()
+    ensemble_teacher: TeacherScore = TeacherScore()
+    clients: ClientScores = ClientScores()
+    distillation: Distillation | None = None
+    bytes: Traffic = Traffic()
+    seconds: Seconds = Seconds()
+
+
+class PartitionRecord(Record):
+    """How the private samples lie over the clients.
+
+    `counts` is [clients, classes]; `skew` maps the name of a measure to its value (documented where computed);
+    `description` says in words how the partition was made.
+    """
+
+    class_names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    skew: dict[str, float]
+    description: str
+
+
+class RunRecord(Record):
+    """One run: where it lies, what it reached, and every round on the way."""
+
+    run_dir: str
+    method: str
+    seed: int
+    rounds: int
+    student: StudentScore
+    ensemble_teacher: TeacherScore
+    clients: ClientScores
+    bounds: Bounds
+    bytes: Traffic
+    seconds: Seconds
+    history: tuple[RoundRecord, ...] = ()

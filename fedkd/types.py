@@ -1,0 +1,55 @@
+"""Shapes, names and the two small bases that every room shares. Imports no torch.
+
+Shape legend, used as a suffix of array names throughout the package:
+
+    K clients · N samples · C classes · H height · W width
+
+(an image batch is `images_NCHW`, where that C is the number of channels).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from fedkd.errors import FedkdError
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+ByteArray = npt.NDArray[np.uint8]
+
+InputShape = tuple[int, int, int]
+"""Channels, height, width of one image."""
+
+
+class Section(BaseModel):
+    """Base of every configuration section: unknown keys, NaN and infinities are refused; instances are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+def import_from_path(path: str, error: type[FedkdError]) -> Any:
+    """Import `package.module:attribute`.
+
+    Args:
+        path: import path with exactly one colon.
+        error: the type to raise where the path cannot be followed.
+
+    Raises:
+        error: the module does not import, or lacks the attribute.
+    """
+    module_name, _, attribute = path.partition(":")
+    if not module_name or not attribute:
+        raise error(f"import path {path!r} is not of the form 'package.module:attribute'")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as cause:
+        raise error(f"import path {path!r}: module {module_name!r} does not import ({cause})") from cause
+    try:
+        return getattr(module, attribute)
+    except AttributeError as cause:
+        raise error(f"import path {path!r}: module {module_name!r} has no attribute {attribute!r}") from cause
