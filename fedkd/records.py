@@ -54,7 +54,8 @@ class Traffic(Record):
 
 class Seconds(Record):
     """Where the time went. `total` is wall time; `local_training` and the clients' share of `evaluation`
-    are summed over clients."""
+    are summed over clients.
+    """
 
     total: float = 0.0
     local_training: float = 0.0
@@ -74,7 +75,8 @@ class Refusal(Record):
 
 class Distillation(Record):
     """How one distillation went. `agreement` is the share of held-out or else all public samples of the round on
-    which student and teacher choose the same class."""
+    which student and teacher choose the same class.
+    """
 
     epochs: int
     first_loss: float

@@ -45,7 +45,8 @@ def torch_rng(root: int, *path: str | int) -> torch.Generator:
 @contextmanager
 def isolated_torch_rng(seed: int) -> Iterator[None]:
     """Run a block whose torch operations draw from `seed` (weight initialisation, dropout layers),
-    and give the global generators back as they were."""
+    and give the global generators back as they were.
+    """
     import torch
 
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
