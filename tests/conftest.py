@@ -1,0 +1,24 @@
+"""What every test shares: one torch thread, and where real data may lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+DATA_ROOT = Path(os.environ.get("FEDKD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_torch_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Folder of real image data (`MNIST/raw`, `FashionMNIST/raw`, …), or a skip where there is none."""
+    if not DATA_ROOT.is_dir():
+        pytest.skip(f"no real data at {DATA_ROOT} (set FEDKD_TEST_DATA)")
+    return DATA_ROOT
