@@ -10,6 +10,7 @@ Shape legend, used as a suffix of array names throughout the package:
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,15 +33,15 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
 
-def import_from_path(path: str, error: type[FedkdError]) -> Any:
+def import_from_path(path: str, error: Callable[[str], FedkdError]) -> Any:
     """Import `package.module:attribute`.
 
     Args:
         path: import path with exactly one colon.
-        error: the type to raise where the path cannot be followed.
+        error: makes what is raised where the path cannot be followed, from a message.
 
     Raises:
-        error: the module does not import, or lacks the attribute.
+        FedkdError: the module does not import, or lacks the attribute.
     """
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:

@@ -1,0 +1,75 @@
+"""What an aggregator is.
+
+Guarantees, which every aggregator's contract test checks:
+    - [K, N, C] finite logits in, [N, C] finite teacher logits out, float32.
+    - The order of clients changes nothing beyond rounding, and identical clients give that client's distribution.
+    - Nothing but finite logits of three dimensions is accepted.
+
+Sums are taken in float64 in the order given; whoever wants equal bits passes clients in a fixed order.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fedkd.errors import PayloadError
+from fedkd.types import FloatArray
+
+DoubleArray = npt.NDArray[np.float64]
+
+
+def log_softmax(logits_NC: npt.NDArray[np.floating]) -> DoubleArray:
+    """Log of the softmax over the last axis, in float64."""
+    shifted = logits_NC.astype(np.float64) - logits_NC.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+
+
+class Aggregator(ABC):
+    """Turns clients' logits into a teacher's.
+
+    `sum_decomposable` says whether the teacher is a function of one sum over clients of what each computes alone.
+    Only such rules can run where the server sees nothing but a masked sum.
+    """
+
+    sum_decomposable: ClassVar[bool] = False
+
+    def __call__(self, logits_KNC: FloatArray) -> FloatArray:
+        """Return the teacher's logits [N, C].
+
+        Raises:
+            PayloadError: not three dimensions, no client, or not finite.
+        """
+        if logits_KNC.ndim != 3 or len(logits_KNC) == 0:
+            raise PayloadError("shape", f"logits_KNC has shape {logits_KNC.shape}; [clients ≥ 1, samples, classes]")
+        if not np.isfinite(logits_KNC).all():
+            raise PayloadError("not_finite", "logits_KNC holds NaN or infinity; only finite logits can be aggregated")
+        return self.aggregate(logits_KNC).astype(np.float32)
+
+    @abstractmethod
+    def aggregate(self, logits_KNC: FloatArray) -> DoubleArray:
+        """Return the teacher's logits for input that was checked."""
+
+
+class SumAggregator(Aggregator):
+    """An aggregator of the form finish(Σ_k contribution(z_k), K)."""
+
+    sum_decomposable: ClassVar[bool] = True
+
+    @abstractmethod
+    def contribution(self, logits_NC: FloatArray) -> DoubleArray:
+        """What one client adds to the sum, [N, D]; D is C, or more where a weight rides along."""
+
+    @abstractmethod
+    def finish(self, total_ND: DoubleArray, num_clients: int) -> DoubleArray:
+        """Turn the sum of `num_clients` contributions into teacher logits [N, C]."""
+
+    def aggregate(self, logits_KNC: FloatArray) -> DoubleArray:
+        """Sum the contributions in the order given, then finish."""
+        total_ND = self.contribution(logits_KNC[0])
+        for logits_NC in logits_KNC[1:]:
+            total_ND = total_ND + self.contribution(logits_NC)
+        return self.finish(total_ND, len(logits_KNC))

@@ -1,0 +1,150 @@
+"""The command line: parses, calls, prints. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fedkd._version import __version__
+from fedkd.errors import FedkdError
+
+app = typer.Typer(
+    name="fedkd",
+    help="Federated knowledge distillation: clients send logits on a shared public set, the server distils a student.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out, err = Console(), Console(stderr=True)
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="An experiment, as a TOML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a key of the file; may be repeated."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, alone, on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no tables, only errors.")]
+
+
+@contextmanager
+def _errors_as_lines() -> Iterator[None]:
+    """One line on standard error for whatever goes wrong; the traceback of a defect only with FEDKD_DEBUG=1."""
+    try:
+        yield
+    except FedkdError as error:
+        err.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(error.exit_code) from error
+    except Exception as error:  # the last line of defence: a person gets a sentence, not a traceback
+        if isinstance(error, typer.Exit) or os.environ.get("FEDKD_DEBUG"):
+            raise
+        message = f"unexpected error: {type(error).__name__}: {error} (FEDKD_DEBUG=1 shows where)"
+        err.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        out.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+@app.command(
+    epilog="Examples:  fedkd simulate simulations/digits.toml  ·  "
+    "fedkd simulate simulations/digits.toml --set method.name=fedmd --set run.seed=1 --json"
+)
+def simulate(
+    config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson = False, quiet: Quiet = False
+) -> None:
+    """Run one experiment: a whole federation on this machine."""
+    with _errors_as_lines():
+        from fedkd.config import load_config
+        from fedkd.console import ProgressBar
+        from fedkd.experiment import run
+        from fedkd.reporting import cost_table, result_table
+
+        config = load_config(config_path, overrides or ())
+        progress = ProgressBar(config.run.rounds, Console(stderr=True, quiet=quiet))
+        try:
+            with progress:
+                record = run(config, progress)
+        except KeyboardInterrupt:
+            err.print(f"interrupted; finished rounds are in {progress.folder}", highlight=False, markup=False)
+            raise typer.Exit(130) from None
+        if as_json:
+            typer.echo(record.model_dump_json())
+        elif not quiet:
+            out.print(result_table(record), cost_table(record))
+            out.print(f"report: {Path(record.run_dir) / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command(epilog="Example:  fedkd report runs/fkd-digits-s0-20260131-142530-1a2b3c")
+def report(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or not.")],
+    quiet: Quiet = False,
+) -> None:
+    """Write the report of a run anew and print its result table."""
+    with _errors_as_lines():
+        from fedkd.experiment import read_run, write_report
+        from fedkd.reporting import cost_table, result_table
+
+        store, record = read_run(run_dir)
+        path = write_report(store, record)
+        if not quiet:
+            out.print(result_table(record), cost_table(record))
+            out.print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command(epilog="Example:  fedkd predict runs/fkd-digits-s0-20260131-142530-1a2b3c photos/")
+def predict(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run folder.")],
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="An image file, a folder of images, or an .npz.")],
+    as_json: AsJson = False,
+) -> None:
+    """Classify images with the student of a run."""
+    with _errors_as_lines():
+        from fedkd.prediction import predict as classify
+
+        predictions = classify(run_dir, images)
+        if as_json:
+            typer.echo(json.dumps([prediction._asdict() for prediction in predictions]))
+            return
+        for prediction in predictions:
+            typer.echo(f"{prediction.name}\t{prediction.class_name}\t{prediction.probability:.3f}")
+
+
+@app.command(epilog="Examples:  fedkd data  ·  fedkd data simulations/digits.toml --plot partition.svg")
+def data(
+    config_path: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="An experiment; without one, list what is available.")
+    ] = None,
+    overrides: Overrides = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw the partition.")] = None,
+) -> None:
+    """Show an experiment's data: sizes, public digest, partition and its skew; or what there is to choose from."""
+    with _errors_as_lines():
+        from fedkd.console import available_lines, data_lines
+
+        if config_path is None:
+            lines = available_lines()
+        else:
+            from fedkd.config import load_config
+
+            lines = data_lines(load_config(config_path, overrides or ()), plot)
+        for line in lines:
+            typer.echo(line)
+
+
+def main() -> None:
+    """Entry point of the `fedkd` command."""
+    app()

@@ -1,0 +1,188 @@
+"""One TOML is one experiment: the sections that each part declares, composed, and the combinations that cannot be.
+
+config = load_config("simulations/digits.toml", overrides=["run.seed=1", "method.name=fedmd"])
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
+
+from fedkd.config_errors import config_error
+from fedkd.data.config import DataConfig
+from fedkd.distillation import StudentConfig
+from fedkd.errors import ConfigError
+from fedkd.methods import REFERENCES, MethodConfig, method_config_type
+from fedkd.methods.fkd import FkdConfig
+from fedkd.models.config import ModelName
+from fedkd.payload import PayloadConfig
+from fedkd.training.config import TrainingConfig
+from fedkd.types import Section
+
+
+class RunConfig(Section):
+    """The run itself."""
+
+    seed: int = Field(0, ge=0, lt=2**63, description="root of all randomness of the simulation")
+    rounds: int = Field(10, ge=1, description="rounds of the federation")
+    engine: Literal["local"] = Field("local", description="where clients run; local: in this process, one by one")
+    output: str = Field("runs", description="folder in which the run folder is made")
+    name: str = Field("", description="name of the run folder; empty: method, source, seed, time and a random part")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N; auto takes cuda where there is one")
+    bounds: bool = Field(True, description="also train the local-only and centralised references")
+    evaluate_clients: bool = Field(
+        True, description="clients also answer on the global test split, to measure them and the ensemble teacher"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _one_path_part(cls, value: str) -> str:
+        if Path(value).name != value:
+            raise ValueError("a single folder name without separators")
+        return value
+
+
+class ClientsConfig(Section):
+    """Who takes part."""
+
+    number: int = Field(10, ge=1, description="clients of the federation")
+    fraction_train: float = Field(1.0, gt=0, le=1, description="share of clients drawn for each round")
+    min_train_nodes: int = Field(2, ge=1, description="at least this many clients are drawn")
+    min_replies: int = Field(1, ge=1, description="usable replies below which a round keeps the old student")
+    models: tuple[ModelName, ...] = Field(("cnn",), min_length=1, description="architectures, dealt to clients in turn")
+    dropout_rate: float = Field(0.0, ge=0, lt=1, description="seeded share of drawn clients that never answer")
+    straggler_rate: float = Field(
+        0.0, ge=0, lt=1, description="seeded share of drawn clients that train but answer after the deadline"
+    )
+    deadline: float = Field(3600.0, gt=0, description="seconds after which a client's reply is not waited for")
+
+
+class SecureAggregationConfig(Section):
+    """Whether the server sees only sums."""
+
+    enabled: bool = Field(False, description="not part of this version: only false")
+
+    @field_validator("enabled")
+    @classmethod
+    def _not_in_this_version(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("only false: secure aggregation is not part of this version")
+        return value
+
+
+class ExperimentConfig(Section):
+    """Everything that determines a run's result."""
+
+    run: RunConfig = RunConfig()
+    data: DataConfig = DataConfig()
+    clients: ClientsConfig = ClientsConfig()
+    training: TrainingConfig = TrainingConfig()
+    method: SerializeAsAny[MethodConfig] = FkdConfig()
+    student: StudentConfig = StudentConfig()
+    payload: PayloadConfig = PayloadConfig()
+    secure_aggregation: SecureAggregationConfig = SecureAggregationConfig()
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _keys_of_the_method(cls, value: Any) -> Any:
+        return _parse_method(value) if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _possible(self) -> ExperimentConfig:
+        _check_combinations(self)
+        return self
+
+    def client_model(self, client: int) -> str:
+        """Name of the architecture of client `client`."""
+        return self.clients.models[client % len(self.clients.models)]
+
+
+def _parse_method(values: Mapping[str, Any]) -> MethodConfig:
+    config_type = method_config_type(str(values.get("name", FkdConfig().name)))
+    try:
+        return config_type.model_validate(values)
+    except ValidationError as cause:
+        raise config_error(cause, config_type, section="method") from cause
+
+
+def _check_combinations(config: ExperimentConfig) -> None:
+    clients, method = config.clients, config.method
+    if method.alpha < 1 and not config.data.public.labelled:
+        raise ConfigError(
+            "method.alpha",
+            method.alpha,
+            "must be 1 with an unlabelled public set (there is nothing for the hard loss); "
+            "or set data.public.labelled = true",
+        )
+    for key in ("min_train_nodes", "min_replies"):
+        if getattr(clients, key) > clients.number:
+            raise ConfigError(
+                f"clients.{key}", getattr(clients, key), f"at most clients.number, which is {clients.number}"
+            )
+    weights_travel = method.name == "feddf" or method.name in REFERENCES
+    if weights_travel and config.student.model not in clients.models:
+        raise ConfigError(
+            "student.model",
+            config.student.model,
+            f"with {method.name} the student is an average of clients: one of clients.models, {list(clients.models)}",
+        )
+    if method.public_per_round > config.data.public.size:
+        raise ConfigError(
+            "method.public_per_round",
+            method.public_per_round,
+            f"at most data.public.size, which is {config.data.public.size}",
+        )
+    if config.student.patience and not config.student.holdout_fraction:
+        raise ConfigError(
+            "student.patience", config.student.patience, "0, or a student.holdout_fraction above 0 to watch"
+        )
+
+
+def parse_config(values: Mapping[str, Any]) -> ExperimentConfig:
+    """Validate nested values, as read from TOML or JSON.
+
+    Raises:
+        ConfigError: an unknown key (with the nearest valid one), a value out of range, an impossible combination.
+    """
+    try:
+        return ExperimentConfig.model_validate(values)
+    except ValidationError as cause:
+        raise config_error(cause, ExperimentConfig) from cause
+
+
+def load_config(path: Path | str, overrides: Iterable[str] = ()) -> ExperimentConfig:
+    """Read a TOML file and apply `section.key=value` overrides.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed, an override is malformed, or the values are not allowed.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as cause:
+        raise ConfigError("CONFIG", str(path), f"a readable TOML file ({cause.strerror})") from cause
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
+        raise ConfigError("CONFIG", str(path), f"valid TOML ({cause})") from cause
+    for override in overrides:
+        _apply(values, override)
+    return parse_config(values)
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Set `a.b.c=value` in nested dictionaries; the value is TOML, or else a bare string."""
+    key, equals, text = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise ConfigError("--set", override, "section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for depth, part in enumerate(path[:-1], start=1):
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise ConfigError("--set", override, f"{'.'.join(path[:depth])} is a value, not a section")
+    values[path[-1]] = value

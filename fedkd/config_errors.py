@@ -1,0 +1,48 @@
+"""Validation errors of pydantic, as errors that name the key, its value, what is allowed, and the nearest valid key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from fedkd.errors import ConfigError, nearest
+
+
+def config_error(cause: ValidationError, root: type[BaseModel], section: str = "") -> ConfigError:
+    """Turn the first problem of `cause` into a `ConfigError`; the rest are counted in it.
+
+    Args:
+        cause: what pydantic raised on validating `root`.
+        root: the model that was validated, with whose keys unknown ones are compared.
+        section: dotted path of `root` in the file; empty for the whole file.
+    """
+    problems = cause.errors(include_url=False)
+    first = problems[0]
+    allowed = _allowed(first, root, section)
+    if len(problems) > 1:
+        allowed += f" (and {len(problems) - 1} more: {', '.join(_dotted(p['loc'], section) for p in problems[1:])})"
+    return ConfigError(_dotted(first["loc"], section), first["input"], allowed)
+
+
+def _dotted(location: Sequence[str | int], section: str) -> str:
+    return ".".join(str(part) for part in ((section, *location) if section else location))
+
+
+def _allowed(problem: ErrorDetails, root: type[BaseModel], section: str) -> str:
+    if problem["type"] != "extra_forbidden":
+        return str(problem["msg"]).removeprefix("Value error, ")
+    *sections, unknown = (str(part) for part in problem["loc"])
+    known = _known_keys(root, sections)
+    path = _dotted(sections, section)
+    place = f"[{path}]" if path else "the file"
+    return f"not a key of {place}{nearest(unknown, known)}; it has {', '.join(sorted(known))}"
+
+
+def _known_keys(model: type[BaseModel], sections: list[str]) -> list[str]:
+    for section in sections:
+        annotation = model.model_fields[section].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,123 @@
+"""What a person sees in the terminal: progress on standard error, results on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import get_args
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from fedkd.config import ExperimentConfig
+from fedkd.data.config import PartitionKind
+from fedkd.data.sources import available_sources
+from fedkd.experiment import RunObserver
+from fedkd.federation.workspace import open_workspace
+from fedkd.methods import available_methods
+from fedkd.models.registry import available_models
+from fedkd.records import PartitionRecord, Refusal, RoundRecord
+from fedkd.reporting import partition_plot, round_line
+from fedkd.reporting.files import naming_failures
+
+
+class ProgressBar(RunObserver):
+    """A bar over rounds, advancing with every reply, and a line for each finished round.
+
+    Args:
+        rounds: how many rounds there will be.
+        console: where to draw; no bar is drawn where it is not a terminal, lines are.
+    """
+
+    def __init__(self, rounds: int, console: Console) -> None:
+        self._rounds = rounds
+        self.folder: Path | None = None
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("meeting clients", total=rounds)
+
+    def __enter__(self) -> ProgressBar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def on_folder(self, path: Path) -> None:
+        """Remember where the run lies."""
+        self.folder = path
+
+    def on_clients(self, clients: Sequence[int], refused: Sequence[Refusal]) -> None:
+        """Name the clients that were refused."""
+        self._progress.console.print(f"{len(clients)} clients take part", highlight=False)
+        for refusal in refused:
+            self._progress.console.print(f"refused client {refusal.client}: {refusal.detail}", highlight=False)
+
+    def on_reply(self, server_round: int, replies: int, expected: int) -> None:
+        """Advance within the round; the last tenth of it is the server's."""
+        done = server_round - 1 + 0.9 * replies / max(expected, 1)
+        self._progress.update(self._task, completed=done, description=f"round {server_round}: client {replies}")
+
+    def on_phase(self, server_round: int, phase: str) -> None:
+        """Say what the server does."""
+        self._progress.update(self._task, description=f"round {server_round}: {phase}")
+
+    def on_round(self, record: RoundRecord) -> None:
+        """Print the round, and name every refused reply."""
+        self._progress.update(self._task, completed=record.server_round)
+        self._progress.console.print(round_line(record), highlight=False)
+        for refusal in record.refused:
+            self._progress.console.print(f"  refused client {refusal.client}: {refusal.detail}", highlight=False)
+        if not record.completed:
+            self._progress.console.print("  too few usable replies: the old student stays", highlight=False)
+
+    def on_bounds(self, what: str, done: int, total: int) -> None:
+        """Show the training of the bounds."""
+        self._progress.update(self._task, description=f"bounds: {what}", completed=done, total=total)
+
+
+def partition_lines(partition: PartitionRecord) -> list[str]:
+    """How the private samples lie over the clients, in words and numbers."""
+    lines = [partition.description]
+    lines += [f"{name.replace('_', ' ')}: {value:.3f}" for name, value in partition.skew.items()]
+    width = max(len(str(count)) for row in partition.counts for count in row)
+    for client, row in enumerate(partition.counts):
+        cells = " ".join(f"{count:>{width}}" for count in row)
+        lines.append(f"client {client:>3}: {cells}  ({sum(row)} samples)")
+    return lines
+
+
+def data_lines(config: ExperimentConfig, plot: Path | None) -> list[str]:
+    """An experiment's data in words; draws the partition into `plot` where that is given."""
+    data = open_workspace(config).data
+    if plot is not None:
+        with naming_failures("write", plot):
+            plot.write_text(partition_plot(data.partition_record), encoding="utf-8")
+    return [
+        f"source {config.data.source}: images {'x'.join(str(size) for size in data.input_shape)}, "
+        f"{data.num_classes} classes ({', '.join(data.class_names)})",
+        f"private: {len(data.train)} samples over {config.clients.number} clients",
+        f"public: {len(data.public_images_NCHW)} samples, digest {data.public_digest}",
+        f"test: {len(data.test)} samples",
+        *partition_lines(data.partition_record),
+    ]
+
+
+def available_lines() -> list[str]:
+    """What an experiment can choose from."""
+    return [
+        f"sources: {', '.join(available_sources())}; or huggingface:<dataset id>, or package.module:factory",
+        f"partitions: {', '.join(get_args(PartitionKind))}",
+        f"models: {', '.join(available_models())}; or package.module:factory",
+        f"methods: {', '.join(available_methods())}; or package.module:builder",
+    ]

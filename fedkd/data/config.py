@@ -1,0 +1,100 @@
+"""The `data` section of an experiment: where images come from, what is public, and how clients differ."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from fedkd.data.sources import check_source_name
+from fedkd.errors import DataError
+from fedkd.types import Section
+
+PartitionKind = Literal["iid", "dirichlet", "pathological", "shard", "linear", "square", "exponential", "natural_id"]
+
+SAME_SOURCE = "same"
+"""The public source that is no source: samples held out of the private one's training split."""
+
+
+class PublicConfig(Section):
+    """The public set: samples that every client and the server hold, and on which logits are compared."""
+
+    source: str = Field(SAME_SOURCE, description="same: held out of data.source's training split; or any source name")
+    size: int = Field(400, ge=1, description="number of public samples")
+    root: str | None = Field(None, description="folder (npz: file) of the public source; data.root where left out")
+    labelled: bool = Field(False, description="server and clients may use the public labels; the classes must agree")
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, name: str) -> str:
+        return name if name == SAME_SOURCE else _checked_source_name(name)
+
+
+class PartitionConfig(Section):
+    """How the private samples are divided over the clients. Keys that `kind` does not use have no effect."""
+
+    kind: PartitionKind = Field(
+        "dirichlet",
+        description="iid: even; dirichlet: label skew; pathological: classes_per_client classes each; shard: shards of "
+        "samples sorted by label; linear, square, exponential: size grows with the client; natural_id: by whose they are",
+    )
+    min_size: int = Field(10, ge=1, description="fewest samples a client may hold; a partition below it is refused")
+    dirichlet_alpha: float = Field(0.3, gt=0, description="dirichlet: small is skewed, large approaches iid")
+    self_balancing: bool = Field(True, description="dirichlet: give no more to a client that holds the average already")
+    classes_per_client: int = Field(2, ge=1, description="pathological: number of classes each client holds")
+    shards_per_client: int = Field(2, ge=1, description="shard: number of shards each client holds")
+
+
+class HeterogeneityConfig(Section):
+    """How clients differ beyond the partition. Each draws its own shift; public and test samples are left alone."""
+
+    feature_shift: Literal["none", "rotation", "brightness", "contrast", "noise"] = Field(
+        "none", description="what a client's camera does to its private images"
+    )
+    feature_shift_strength: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="largest shift a client may draw: the share of 180 degrees, of 255 grey levels (brightness, "
+        "noise deviation), or of the contrast",
+    )
+    label_noise: float = Field(0.0, ge=0, lt=1, description="probability that a private label is another class's")
+
+
+class DataConfig(Section):
+    """Everything that decides which samples there are and who holds them."""
+
+    source: str = Field("digits", description="source of private and test samples: a name, huggingface:<id>, or a path")
+    root: str = Field("data", description="folder that holds the source's files (npz: the file itself)")
+    train_size: int | None = Field(
+        None, ge=1, description="private samples to keep, drawn blind to class; all if unset"
+    )
+    test_size: int | None = Field(
+        None, ge=1, description="test samples to keep; unset: all, or 20 % of a source without a test split"
+    )
+    image_size: int | None = Field(None, ge=1, description="height and width to resize all images to")
+    public: PublicConfig = Field(PublicConfig(), description="the public set")
+    partition: PartitionConfig = Field(PartitionConfig(), description="the partition over clients")
+    heterogeneity: HeterogeneityConfig = Field(HeterogeneityConfig(), description="differences between clients")
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, name: str) -> str:
+        return _checked_source_name(name)
+
+    @model_validator(mode="after")
+    def _public_is_not_private(self) -> Self:
+        if self.public.source == self.source and self.public.root in (None, self.root):
+            raise ValueError(
+                f"public.source = {self.public.source!r} is the private source itself, so a sample could be both; "
+                f"allowed: {SAME_SOURCE!r}, which holds them apart, or another source"
+            )
+        return self
+
+
+def _checked_source_name(name: str) -> str:
+    try:
+        check_source_name(name)
+    except DataError as cause:
+        raise ValueError(str(cause)) from cause
+    return name

@@ -1,0 +1,63 @@
+"""What a source of images is: a training split, perhaps a test split, and the names of the classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedkd.data.adapt import resize_images
+from fedkd.data.images import LabelledImages
+from fedkd.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Images of one source, before anything is held out or divided.
+
+    Args:
+        train: the training split.
+        test: the test split, or `None` where the source has none and one is to be held out of `train`.
+        num_classes: number of classes; labels are below it.
+        class_names: one name a class, in the order of the labels.
+        natural_ids_N: who each training sample comes from (integers or strings), or `None` where nobody knows.
+
+    Raises:
+        DataError: the parts do not fit together.
+    """
+
+    train: LabelledImages
+    test: LabelledImages | None
+    num_classes: int
+    class_names: tuple[str, ...]
+    natural_ids_N: npt.NDArray[Any] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.class_names) != self.num_classes or self.num_classes < 1:
+            raise DataError(f"class_names holds {len(self.class_names)} names for num_classes = {self.num_classes}")
+        if len(self.train) == 0:
+            raise DataError("train holds no images; allowed: at least one")
+        for split, data in (("train", self.train), ("test", self.test)):
+            if data is not None and len(data) and data.labels_N.max() >= self.num_classes:
+                raise DataError(f"{split} holds label {data.labels_N.max()}; allowed: 0 to {self.num_classes - 1}")
+        if self.test is not None and self.test.input_shape != self.train.input_shape:
+            raise DataError(
+                f"test images have shape {self.test.input_shape}, train images {self.train.input_shape}; "
+                "allowed: the same shape"
+            )
+        if self.natural_ids_N is not None and np.shape(self.natural_ids_N) != (len(self.train),):
+            raise DataError(
+                f"natural_ids_N has shape {np.shape(self.natural_ids_N)}; "
+                f"allowed: one id for each of {len(self.train)} training images"
+            )
+
+    def resized(self, size: int) -> Source:
+        """Return the same source with all images `size` pixels high and wide."""
+        test = None if self.test is None else _resized(self.test, size)
+        return replace(self, train=_resized(self.train, size), test=test)
+
+
+def _resized(data: LabelledImages, size: int) -> LabelledImages:
+    return LabelledImages(resize_images(data.images_NCHW, size, size), data.labels_N)

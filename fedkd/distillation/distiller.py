@@ -1,0 +1,125 @@
+"""The distiller: teacher logits on public samples in, a student that answers like the teacher out."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fedkd.distillation.config import DistillationConfig
+from fedkd.losses import distillation_loss
+from fedkd.losses.kd import SOFT_LOSSES
+from fedkd.records import Distillation
+from fedkd.seeding import derive_seed, isolated_torch_rng
+from fedkd.training.evaluation import predict_logits
+from fedkd.training.loop import batches, make_optimizer, run_epoch
+
+
+@dataclass(frozen=True)
+class PublicBatch:
+    """What a distillation sees: N public images, the teacher's logits on them, and true classes where there are."""
+
+    images_NCHW: Tensor
+    teacher_logits_NC: Tensor
+    labels_N: Tensor | None = None
+
+    def take(self, indices: Tensor) -> PublicBatch:
+        """The samples at `indices`."""
+        labels = None if self.labels_N is None else self.labels_N[indices]
+        return PublicBatch(self.images_NCHW[indices], self.teacher_logits_NC[indices], labels)
+
+
+class Distiller:
+    """Distils teachers into one model, round after round.
+
+    Args:
+        model: the student; trained in place.
+        config: epochs, batches, optimiser, loss.
+        temperature: T of the soft loss.
+        alpha: weight of the soft loss; below 1 needs labels.
+        keep_optimizer: whether the optimiser's moments outlive a call to `distil`.
+        holdout_fraction: share of the samples held out of the training and used to measure; 0 for none.
+        patience: epochs without a better held-out loss after which to stop and return to the best; 0 for never.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config: DistillationConfig,
+        *,
+        temperature: float = 1.0,
+        alpha: float = 1.0,
+        keep_optimizer: bool = False,
+        holdout_fraction: float = 0.0,
+        patience: int = 0,
+    ) -> None:
+        self.model, self.config = model, config
+        self.temperature, self.alpha = temperature, alpha
+        self.holdout_fraction, self.patience = holdout_fraction, patience
+        self._kept = make_optimizer(model.parameters(), config) if keep_optimizer else None
+
+    def distil(self, public: PublicBatch, seed: int) -> Distillation:
+        """Train the model on the teacher's answers; `seed` fixes the order, the held-out part and dropout layers."""
+        rng = torch.Generator().manual_seed(derive_seed(seed, "order"))
+        held_out, training = self._split(public, rng)
+        optimizer = self._kept or make_optimizer(self.model.parameters(), self.config)
+        losses: list[float] = []
+        best_loss, best_state, best_epoch = float("inf"), None, 0
+        with isolated_torch_rng(derive_seed(seed, "layers")):
+            for epoch in range(1, self.config.epochs + 1):
+                order = batches(len(training.images_NCHW), self.config.batch_size, rng)
+                losses.append(
+                    run_epoch(
+                        self.model,
+                        optimizer,
+                        order,
+                        lambda indices: self._loss(training.take(indices)),
+                        max_grad_norm=self.config.max_grad_norm,
+                    )
+                )
+                if held_out is None or self.patience == 0:
+                    continue
+                held_out_loss = self._held_out_loss(held_out)
+                if held_out_loss < best_loss:
+                    best_loss, best_epoch = held_out_loss, epoch
+                    best_state = copy.deepcopy(self.model.state_dict())
+                elif epoch - best_epoch >= self.patience:
+                    break
+        stopped_early = len(losses) < self.config.epochs
+        if best_state is not None:
+            self.model.load_state_dict(best_state)
+        return Distillation(
+            epochs=len(losses),
+            first_loss=losses[0] if losses else 0.0,
+            last_loss=losses[-1] if losses else 0.0,
+            agreement=self._agreement(held_out or training),
+            stopped_early=stopped_early,
+        )
+
+    def _split(self, public: PublicBatch, rng: torch.Generator) -> tuple[PublicBatch | None, PublicBatch]:
+        num_held_out = int(len(public.images_NCHW) * self.holdout_fraction)
+        if num_held_out == 0:
+            return None, public
+        order = torch.randperm(len(public.images_NCHW), generator=rng)
+        return public.take(order[:num_held_out]), public.take(order[num_held_out:])
+
+    def _loss(self, batch: PublicBatch) -> Tensor:
+        return distillation_loss(
+            self.model(batch.images_NCHW),
+            batch.teacher_logits_NC,
+            batch.labels_N,
+            temperature=self.temperature,
+            alpha=self.alpha,
+            soft_loss=SOFT_LOSSES[self.config.loss],
+        )
+
+    def _held_out_loss(self, held_out: PublicBatch) -> float:
+        logits = torch.from_numpy(predict_logits(self.model, held_out.images_NCHW))
+        loss = SOFT_LOSSES[self.config.loss](logits, held_out.teacher_logits_NC.cpu(), self.temperature)
+        return float(loss)
+
+    def _agreement(self, public: PublicBatch) -> float:
+        student = predict_logits(self.model, public.images_NCHW).argmax(axis=1)
+        return float((student == public.teacher_logits_NC.cpu().numpy().argmax(axis=1)).mean())

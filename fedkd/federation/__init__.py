@@ -1,0 +1,1 @@
+"""The federation: the only room that knows Flower."""

@@ -1,0 +1,61 @@
+"""Bounds, kept across runs: what determines them is hashed, and equal runs share one file.
+
+The cache lies in `<run.output>/.bounds/`. Removing it loses time, nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from fedkd._version import __version__
+from fedkd.config import ExperimentConfig
+from fedkd.federation.references import Progress, train_bounds
+from fedkd.federation.simulation import one_torch_thread
+from fedkd.federation.workspace import Workspace
+from fedkd.records import Bounds
+from fedkd.reporting.files import naming_failures, write_atomically
+
+logger = logging.getLogger(__name__)
+
+
+def cached_bounds(config: ExperimentConfig, workspace: Workspace, progress: Progress) -> Bounds:
+    """Return the bounds of this experiment, training them only where no run of the same output folder has.
+
+    Raises:
+        RunFolderError: the cache cannot be written.
+    """
+    path = Path(config.run.output) / ".bounds" / f"{_key(config, workspace)}.json"
+    if path.is_file():
+        try:
+            return Bounds.model_validate_json(path.read_bytes())
+        except ValidationError:
+            logger.warning("%s is damaged; the bounds are trained again", path)
+    with one_torch_thread():
+        bounds = train_bounds(config, workspace, progress)
+    with naming_failures("make the folder", path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, bounds.model_dump_json().encode())
+    return bounds
+
+
+def _key(config: ExperimentConfig, workspace: Workspace) -> str:
+    determines = {
+        "versions": [__version__, torch.__version__],
+        "device": workspace.device.type,
+        "seed": config.run.seed,
+        "rounds": config.run.rounds,
+        "models": [config.client_model(client) for client in range(config.clients.number)],
+        "student": config.student.model,
+        "training": config.training.model_dump(mode="json"),
+        "heterogeneity": config.data.heterogeneity.model_dump(mode="json"),
+        "private": workspace.data.train.digest(),
+        "test": workspace.data.test.digest(),
+        "partition": [indices.tolist() for indices in workspace.data.partitions],
+    }
+    return hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()[:32]

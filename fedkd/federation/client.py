@@ -1,0 +1,121 @@
+"""What a client does in a round: adopt, train, answer the public samples, send through the seam. Knows no Flower."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from torch import nn
+
+from fedkd.aggregation import Weights
+from fedkd.config import ExperimentConfig
+from fedkd.distillation import Distiller
+from fedkd.federation.messages import ClientMetrics, Hello, TrainInstruction, TrainReply
+from fedkd.federation.weights import load_weights, read_weights
+from fedkd.federation.workspace import Workspace
+from fedkd.methods import Method
+from fedkd.payload import EncodedLogits, PayloadSeam
+from fedkd.seeding import derive_seed
+from fedkd.training.evaluation import predict_logits
+from fedkd.training.loop import train_supervised
+
+
+@dataclass(frozen=True)
+class Client:
+    """One participant.
+
+    Attributes:
+        client: partition id.
+        config: the experiment.
+        method: its composed method.
+        workspace: its data.
+    """
+
+    client: int
+    config: ExperimentConfig
+    method: Method
+    workspace: Workspace
+
+    def hello(self) -> Hello:
+        """Say who this is and which public set it holds."""
+        return Hello(
+            client=self.client,
+            architecture=self.config.client_model(self.client),
+            num_classes=self.workspace.data.num_classes,
+            public_digest=self.workspace.data.public_digest,
+        )
+
+    def initial_model(self) -> nn.Module:
+        """The model a client has before it took part in any round."""
+        seed = derive_seed(self.config.run.seed, "client", self.client, "model")
+        return self.workspace.build_model(self.config.client_model(self.client), seed)
+
+    def train(self, instruction: TrainInstruction, own_weights: Weights | None) -> tuple[TrainReply, Weights]:
+        """Take part in a round.
+
+        Args:
+            instruction: what to adopt and which public samples to answer.
+            own_weights: this client's model as it left it in its last round; `None` in its first.
+
+        Returns:
+            The reply, and the model to keep for the next round.
+
+        Raises:
+            PayloadError: the instruction does not fit this client, or its logits are not finite.
+        """
+        model = self.initial_model()
+        if own_weights is not None:
+            load_weights(model, own_weights)
+        started = time.perf_counter()
+        self._adopt(model, instruction)
+        images_NCHW, labels_N = self.workspace.client(self.client)
+        losses = train_supervised(
+            model,
+            images_NCHW,
+            labels_N,
+            self.config.training,
+            num_classes=self.workspace.data.num_classes,
+            seed=self._seed(instruction, "training"),
+            proximal_mu=self.method.proximal_mu,
+        )
+        trained = time.perf_counter()
+        logits, clipped_fraction = self._answer(model, instruction)
+        answered = time.perf_counter()
+        test_logits = predict_logits(model, self.workspace.test_images_NCHW) if instruction.evaluate else None
+        weights = read_weights(model)
+        reply = TrainReply(
+            client=self.client,
+            server_round=instruction.server_round,
+            public_digest=self.workspace.data.public_digest,
+            metrics=ClientMetrics(
+                num_examples=len(labels_N),
+                train_loss=losses[-1] if losses else 0.0,
+                clipped_fraction=clipped_fraction,
+                training_seconds=trained - started,
+                public_inference_seconds=answered - trained,
+                evaluation_seconds=time.perf_counter() - answered,
+            ),
+            logits=logits,
+            weights=weights if self.method.sends == "weights" else None,
+            test_logits=test_logits,
+        )
+        return reply, weights
+
+    def _seed(self, instruction: TrainInstruction, purpose: str) -> int:
+        return derive_seed(self.config.run.seed, "client", self.client, "round", instruction.server_round, purpose)
+
+    def _adopt(self, model: nn.Module, instruction: TrainInstruction) -> None:
+        if instruction.weights is not None:
+            load_weights(model, instruction.weights)
+        elif instruction.consensus is not None:
+            batch = self.workspace.public_batch(*instruction.consensus)
+            method = self.config.method
+            Distiller(model, method.digestion, temperature=method.temperature, alpha=method.alpha).distil(
+                batch, self._seed(instruction, "digestion")
+            )
+
+    def _answer(self, model: nn.Module, instruction: TrainInstruction) -> tuple[EncodedLogits | None, float]:
+        if self.method.sends != "logits":
+            return None, 0.0
+        logits_NC = predict_logits(model, self.workspace.public_images(instruction.public_indices_N))
+        return PayloadSeam(self.config.payload).send(logits_NC)

@@ -1,0 +1,96 @@
+"""The Flower `ClientApp`: unpacks a message, lets the client do its part, packs the reply.
+
+A client's model lives in `Context.state` between rounds. Simulated drop-outs and stragglers are a function of the
+seed, the client and the round, so that they are the same on every engine.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+from flwr.app import Array, ArrayRecord, Context, Message
+from flwr.clientapp import ClientApp
+
+from fedkd.aggregation import Weights
+from fedkd.config import ExperimentConfig, parse_config
+from fedkd.errors import ConfigError
+from fedkd.federation.client import Client
+from fedkd.federation.messages import (
+    Absence,
+    TrainReply,
+    hello_to_records,
+    instruction_from_records,
+    reply_to_records,
+)
+from fedkd.federation.references import compose_method
+from fedkd.federation.workspace import open_workspace
+from fedkd.seeding import numpy_rng
+
+EXPERIMENT_KEY = "experiment"
+"""Key of Flower's run config that holds the resolved configuration as JSON."""
+
+_MODEL = "model"
+
+app = ClientApp()
+
+
+def config_of(context: Context) -> ExperimentConfig:
+    """The experiment that a context belongs to.
+
+    Raises:
+        ConfigError: the run config does not hold one.
+    """
+    experiment = context.run_config.get(EXPERIMENT_KEY)
+    if not isinstance(experiment, str):
+        raise ConfigError(EXPERIMENT_KEY, experiment, "the resolved configuration as a JSON string")
+    return parse_config(json.loads(experiment))
+
+
+def _client(context: Context) -> Client:
+    config = config_of(context)
+    return Client(
+        client=int(context.node_config["partition-id"]),
+        config=config,
+        method=compose_method(config.method),
+        workspace=open_workspace(config),
+    )
+
+
+def simulated_absence(config: ExperimentConfig, client: int, server_round: int) -> Literal["dropped", "late"] | None:
+    """Whether this client is simulated to be absent in this round, and how."""
+    draw = numpy_rng(config.run.seed, "client", client, "round", server_round, "absence").random()
+    if draw < config.clients.dropout_rate:
+        return "dropped"
+    if draw < config.clients.dropout_rate + config.clients.straggler_rate:
+        return "late"
+    return None
+
+
+@app.query("hello")
+def hello(message: Message, context: Context) -> Message:
+    """Introduce this client to the server."""
+    return Message(hello_to_records(_client(context).hello()), reply_to=message)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Take part in a round."""
+    instruction = instruction_from_records(message.content)
+    client = _client(context)
+    absence = simulated_absence(client.config, client.client, instruction.server_round)
+    if absence == "dropped":
+        return _reply(Absence(client.client, "dropped"), message)
+    reply, weights = client.train(instruction, _load_state(context))
+    context.state[_MODEL] = ArrayRecord({key: Array(array) for key, array in weights.items()})
+    return _reply(Absence(client.client, "late") if absence else reply, message)
+
+
+def _reply(reply: TrainReply | Absence, message: Message) -> Message:
+    return Message(reply_to_records(reply), reply_to=message)
+
+
+def _load_state(context: Context) -> Weights | None:
+    if _MODEL not in context.state:
+        return None
+    return {key: array.numpy() for key, array in context.state.array_records[_MODEL].items()}

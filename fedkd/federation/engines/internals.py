@@ -1,0 +1,37 @@
+"""Everything of Flower's that is private to it and that an engine needs. Nothing else imports from here or there.
+
+Pinned by `flwr>=1.41,<1.42`; `tests/integration/test_flower_internals.py` fails when one of these moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flwr.app import Message
+from flwr.common.constant import ErrorCode
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+CLIENT_RAISED = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
+
+
+def new_run(run_id: int) -> Run:
+    """Make a run that no SuperLink knows."""
+    return Run.create_empty(run_id)
+
+
+def set_message_id(message: Message, message_id: str) -> None:
+    """Give a message the identifier that a SuperLink would."""
+    message.metadata.__dict__["_message_id"] = message_id
+
+
+@contextmanager
+def task_identity(run_id: int, node_id: int) -> Iterator[None]:
+    """Let this process build messages as `node_id` of `run_id`, and restore whoever it was before."""
+    before = (TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id)
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, run_id, node_id
+    try:
+        yield
+    finally:
+        TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id = before

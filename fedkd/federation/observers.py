@@ -1,0 +1,50 @@
+"""Who is told how a federation goes: progress bars, run folders, event files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fedkd.records import Refusal, RoundRecord
+
+
+class Observer:
+    """Hears of everything and does nothing; subclasses override what they want to hear."""
+
+    def on_clients(self, clients: Sequence[int], refused: Sequence[Refusal]) -> None:
+        """The federation is formed: these clients take part, those were refused."""
+
+    def on_reply(self, server_round: int, replies: int, expected: int) -> None:
+        """One more reply of a round has come."""
+
+    def on_phase(self, server_round: int, phase: str) -> None:
+        """The server turns to `phase`: "training", "distillation"."""
+
+    def on_round(self, record: RoundRecord) -> None:
+        """A round is over."""
+
+
+class Observers(Observer):
+    """Tells several observers, in order."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+
+    def on_clients(self, clients: Sequence[int], refused: Sequence[Refusal]) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.on_clients(clients, refused)
+
+    def on_reply(self, server_round: int, replies: int, expected: int) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.on_reply(server_round, replies, expected)
+
+    def on_phase(self, server_round: int, phase: str) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.on_phase(server_round, phase)
+
+    def on_round(self, record: RoundRecord) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.on_round(record)

@@ -1,0 +1,54 @@
+"""The Flower `ServerApp`: builds the strategy from the configuration and runs it over whatever grid it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from fedkd.aggregation import Weights
+from fedkd.config import ExperimentConfig
+from fedkd.federation.client_app import config_of
+from fedkd.federation.observers import Observer
+from fedkd.federation.references import compose_method
+from fedkd.federation.replies import ReplyDesk
+from fedkd.federation.server import Server
+from fedkd.federation.strategy import DistillationStrategy
+from fedkd.federation.weights import read_weights
+from fedkd.federation.workspace import Workspace, open_workspace
+from fedkd.methods import Method
+from fedkd.records import RoundRecord
+
+
+@dataclass(frozen=True)
+class FederationResult:
+    """Every round, and the final student (`None` for a method without one)."""
+
+    history: tuple[RoundRecord, ...]
+    student: Weights | None
+
+
+def build_server_app(observer: Observer, deliver: Callable[[FederationResult], None]) -> ServerApp:
+    """Make a server app that tells `observer` of its progress and hands its result to `deliver`."""
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        config = config_of(context)
+        method = compose_method(config.method)
+        workspace = open_workspace(config)
+        server = Server(config, method, workspace)
+        desk = ReplyDesk(config, method, workspace, _expected_weights(config, method, workspace))
+        strategy = DistillationStrategy(config, server, desk, workspace, observer)
+        strategy.start(grid)
+        deliver(FederationResult(tuple(strategy.history), server.student_weights))
+
+    return app
+
+
+def _expected_weights(config: ExperimentConfig, method: Method, workspace: Workspace) -> dict[str, Weights]:
+    if method.sends != "weights":
+        return {}
+    return {name: read_weights(workspace.build_model(name, seed=0)) for name in set(config.clients.models)}

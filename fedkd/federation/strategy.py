@@ -1,0 +1,243 @@
+"""The Flower `Strategy`: runs the rounds over a grid and computes nothing itself.
+
+    hello → (sample → train → sort out the replies → aggregate, distil, evaluate → record) × rounds
+
+Evaluation of the clients rides on their training replies, so a round is one exchange.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result, Strategy
+
+from fedkd.config import ExperimentConfig
+from fedkd.errors import PayloadError, PublicSetMismatchError, RoundError
+from fedkd.federation.messages import (
+    HELLO,
+    TRAIN,
+    IndexArray,
+    check_version,
+    hello_from_records,
+    instruction_to_records,
+    payload_bytes,
+)
+from fedkd.federation.observers import Observer
+from fedkd.federation.replies import ReplyDesk, Round
+from fedkd.federation.server import Outcome, Server
+from fedkd.federation.workspace import Workspace
+from fedkd.records import Refusal, RoundRecord, Seconds, Traffic
+from fedkd.seeding import numpy_rng
+
+
+class DistillationStrategy(Strategy):
+    """Federated distillation over any grid.
+
+    Args:
+        config: the experiment.
+        server: the server's models.
+        desk: validates replies.
+        workspace: the server's data.
+        observer: told of progress and of every round.
+    """
+
+    def __init__(
+        self, config: ExperimentConfig, server: Server, desk: ReplyDesk, workspace: Workspace, observer: Observer
+    ) -> None:
+        self._config, self._server, self._desk = config, server, desk
+        self._workspace, self._observer = workspace, observer
+        self._nodes: dict[int, int] = {}
+        self._sent: tuple[dict[int, int], IndexArray, int] = ({}, np.empty(0, np.int32), 0)
+        self.history: list[RoundRecord] = []
+
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord | None = None,
+        num_rounds: int | None = None,
+        timeout: float | None = None,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+    ) -> Result:
+        """Run all rounds. What is not given comes from the configuration; the student's start is the server's.
+
+        Returns:
+            Flower's result: the final student, and its metrics by round.
+
+        Raises:
+            RoundError: too few clients can take part, or no round brought enough usable replies.
+        """
+        del evaluate_config, evaluate_fn
+        arrays = initial_arrays or ArrayRecord()
+        result = Result()
+        self._meet(grid, timeout or self._config.clients.deadline)
+        for server_round in range(1, (num_rounds or self._config.run.rounds) + 1):
+            started = time.perf_counter()
+            self._observer.on_phase(server_round, "training")
+            messages = self.configure_train(server_round, arrays, train_config or ConfigRecord(), grid)
+            replies = grid.send_and_receive(messages, timeout=timeout or self._config.clients.deadline)
+            record = self._finish(server_round, self._counted(server_round, replies), started)
+            result.evaluate_metrics_serverapp[server_round] = _metrics(record)
+        if not any(record.completed for record in self.history):
+            raise RoundError(f"no round had {self._config.clients.min_replies} usable replies: {self._why()}")
+        result.arrays = self._arrays()
+        return result
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        """Draw clients and public samples; each client gets the instruction for its architecture."""
+        del arrays, config, grid
+        clients = self._draw(server_round)
+        indices_N = self._server.public_indices(server_round)
+        contents = {
+            architecture: instruction_to_records(instruction)
+            for architecture, instruction in self._server.instructions(server_round, indices_N).items()
+        }
+        by_client = {client: contents[self._config.client_model(client)] for client in clients}
+        self._sent = (
+            {self._nodes[client]: client for client in clients},
+            indices_N,
+            sum(payload_bytes(content) for content in by_client.values()),
+        )
+        return [
+            Message(content, self._nodes[client], TRAIN, group_id=str(server_round))
+            for client, content in by_client.items()
+        ]
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Finish a round: the student after it, and its scores."""
+        record = self._finish(server_round, replies, time.perf_counter())
+        return self._arrays(), _metrics(record)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        """Send nothing: clients are measured with their training replies."""
+        del server_round, arrays, config, grid
+        return []
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> None:
+        """There is nothing to aggregate."""
+        del server_round, replies
+
+    def summary(self) -> None:
+        """Nothing beyond what the run folder records."""
+
+    def _meet(self, grid: Grid, timeout: float) -> None:
+        """Learn which client sits on which node; refuse those that cannot take part."""
+        queries = [Message(RecordDict(), node_id, HELLO) for node_id in grid.get_node_ids()]
+        refused = []
+        for reply in grid.send_and_receive(queries, timeout=timeout):
+            node_id = reply.metadata.src_node_id
+            try:
+                self._nodes[self._admit(reply)] = node_id
+            except PayloadError as problem:
+                refused.append(Refusal(client=_client_of(reply), reason=problem.reason, detail=problem.detail))
+        self._observer.on_clients(sorted(self._nodes), refused)
+        if len(self._nodes) < self._config.clients.min_train_nodes:
+            reasons = "; ".join(f"client {r.client}: {r.reason}: {r.detail}" for r in refused) or "no other answered"
+            raise RoundError(
+                f"{len(self._nodes)} clients can take part; clients.min_train_nodes asks for "
+                f"{self._config.clients.min_train_nodes} ({reasons})"
+            )
+
+    def _admit(self, reply: Message) -> int:
+        if reply.has_error():
+            raise PayloadError("client_error", str(reply.error.reason))
+        hello = hello_from_records(reply.content)
+        check_version(hello.version)
+        data = self._workspace.data
+        if hello.public_digest != data.public_digest:
+            raise PublicSetMismatchError(hello.public_digest, data.public_digest)
+        if hello.num_classes != data.num_classes:
+            raise PayloadError("classes", f"the client has {hello.num_classes} classes; the server {data.num_classes}")
+        if not 0 <= hello.client < self._config.clients.number:
+            raise PayloadError("sender", f"client {hello.client}; clients.number is {self._config.clients.number}")
+        if hello.client in self._nodes:
+            raise PayloadError("sender", f"client {hello.client} is here already, on another node")
+        expected = self._config.client_model(hello.client)
+        if hello.architecture != expected:
+            raise PayloadError("model", f"the client has {hello.architecture!r}; clients.models says {expected!r}")
+        return hello.client
+
+    def _draw(self, server_round: int) -> list[int]:
+        clients = self._config.clients
+        here = sorted(self._nodes)
+        wanted = min(max(int(clients.fraction_train * len(here)), clients.min_train_nodes), len(here))
+        rng = numpy_rng(self._config.run.seed, "clients", "round", server_round)
+        return sorted(int(client) for client in rng.choice(here, size=wanted, replace=False))
+
+    def _counted(self, server_round: int, replies: Iterable[Message]) -> Iterator[Message]:
+        for count, reply in enumerate(replies, start=1):
+            self._observer.on_reply(server_round, count, len(self._sent[0]))
+            yield reply
+
+    def _finish(self, server_round: int, messages: Iterable[Message], started: float) -> RoundRecord:
+        senders, indices_N, bytes_down = self._sent
+        replies = self._desk.sort_out(messages, senders, server_round, len(indices_N))
+        completed = len(replies.contributions) >= self._config.clients.min_replies
+        self._observer.on_phase(server_round, "distillation")
+        if completed:
+            outcome = self._server.finish_round(server_round, indices_N, replies.contributions, replies.test_logits)
+        else:
+            outcome = self._server.unchanged()
+        record = RoundRecord(
+            server_round=server_round,
+            completed=completed,
+            selected=tuple(senders.values()),
+            replied=tuple(contribution.client for contribution in replies.contributions),
+            dropped=tuple(replies.dropped),
+            late=tuple(replies.late),
+            refused=tuple(replies.refused),
+            student=outcome.student,
+            ensemble_teacher=outcome.ensemble_teacher,
+            clients=outcome.clients,
+            distillation=outcome.distillation,
+            bytes=Traffic(up=replies.bytes_up, down=bytes_down),
+            seconds=_seconds(replies, outcome, time.perf_counter() - started),
+        )
+        self.history.append(record)
+        self._observer.on_round(record)
+        return record
+
+    def _arrays(self) -> ArrayRecord:
+        weights = self._server.student_weights or {}
+        return ArrayRecord({key: Array(array) for key, array in weights.items()})
+
+    def _why(self) -> str:
+        last = self.history[-1]
+        refusals = [f"client {refusal.client}: {refusal.reason}: {refusal.detail}" for refusal in last.refused]
+        absent = [f"{len(last.dropped)} dropped out, {len(last.late)} came late"] if last.dropped or last.late else []
+        return f"in round {last.server_round}, " + "; ".join(refusals + absent)
+
+
+def _client_of(reply: Message) -> int | None:
+    try:
+        return hello_from_records(reply.content).client if reply.has_content() else None
+    except PayloadError:
+        return None
+
+
+def _metrics(record: RoundRecord) -> MetricRecord:
+    values = {"accuracy": record.student.accuracy, "loss": record.student.loss}
+    return MetricRecord({key: value for key, value in values.items() if value is not None})
+
+
+def _seconds(replies: Round, outcome: Outcome, total: float) -> Seconds:
+    metrics = [reply.metrics for reply in replies.replies]
+    return Seconds(
+        total=total,
+        local_training=sum(m.training_seconds for m in metrics),
+        public_inference=sum(m.public_inference_seconds for m in metrics),
+        aggregation=outcome.seconds.get("aggregation", 0.0),
+        distillation=outcome.seconds.get("distillation", 0.0),
+        evaluation=outcome.seconds.get("evaluation", 0.0) + sum(m.evaluation_seconds for m in metrics),
+    )

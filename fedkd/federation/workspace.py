@@ -1,0 +1,103 @@
+"""The data of one experiment as tensors on one device, loaded once per process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import torch
+from torch import Tensor
+
+from fedkd.config import ExperimentConfig
+from fedkd.data.config import DataConfig
+from fedkd.data.federated import FederatedData, cached_federated_data
+from fedkd.data.images import to_float
+from fedkd.distillation.distiller import PublicBatch
+from fedkd.errors import ConfigError, PayloadError
+from fedkd.federation.messages import IndexArray
+from fedkd.models.registry import build_model
+from fedkd.types import ByteArray, FloatArray
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Federated data and where its tensors live."""
+
+    data: FederatedData
+    device: torch.device
+
+    @cached_property
+    def public_images_NCHW(self) -> Tensor:
+        """All public images."""
+        return self._tensor(self.data.public_images_NCHW)
+
+    def public_images(self, indices_N: IndexArray) -> Tensor:
+        """The public images at `indices_N`.
+
+        Raises:
+            PayloadError: an index beyond the public set of this side.
+        """
+        num_public = len(self.data.public_images_NCHW)
+        outside = indices_N[(indices_N < 0) | (indices_N >= num_public)]
+        if len(outside):
+            raise PayloadError("shape", f"public index {outside[0]}; this side holds {num_public} public samples")
+        return self.public_images_NCHW[torch.from_numpy(indices_N).long().to(self.device)]
+
+    def public_batch(self, indices_N: IndexArray, teacher_logits_NC: FloatArray) -> PublicBatch:
+        """What a distillation needs of the public samples at `indices_N`."""
+        images_NCHW = self.public_images(indices_N)
+        labels_N = self.public_labels_N
+        return PublicBatch(
+            images_NCHW,
+            torch.from_numpy(teacher_logits_NC).to(self.device),
+            None if labels_N is None else labels_N[torch.from_numpy(indices_N).long().to(self.device)],
+        )
+
+    @cached_property
+    def public_labels_N(self) -> Tensor | None:
+        """True classes of the public images, where the configuration says that they are known."""
+        labels = self.data.public_labels_N
+        return None if labels is None else torch.from_numpy(labels).to(self.device)
+
+    @cached_property
+    def test_images_NCHW(self) -> Tensor:
+        """The global test split."""
+        return self._tensor(self.data.test.images_NCHW)
+
+    def client(self, client: int) -> tuple[Tensor, Tensor]:
+        """Private images and classes of one client."""
+        private = self.data.client(client)
+        return self._tensor(private.images_NCHW), torch.from_numpy(private.labels_N).to(self.device)
+
+    def build_model(self, name: str, seed: int) -> torch.nn.Module:
+        """A model for this data, on the device."""
+        return build_model(name, self.data.input_shape, self.data.num_classes, seed).to(self.device)
+
+    def _tensor(self, images_NCHW: ByteArray) -> Tensor:
+        return torch.from_numpy(to_float(images_NCHW)).to(self.device)
+
+
+def open_workspace(config: ExperimentConfig) -> Workspace:
+    """Load the experiment's data, or reuse what this process has loaded already."""
+    return _open(config.data, config.clients.number, config.run.seed, resolve_device(config.run.device))
+
+
+@lru_cache(maxsize=2)
+def _open(data: DataConfig, num_clients: int, seed: int, device: torch.device) -> Workspace:
+    return Workspace(cached_federated_data(data, num_clients, seed), device)
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn `run.device` into a device.
+
+    Raises:
+        ConfigError: no such device on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as cause:
+        raise ConfigError("run.device", name, f"auto, cpu, cuda or cuda:N on this machine ({cause})") from cause
+    return device

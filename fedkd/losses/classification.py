@@ -1,0 +1,22 @@
+"""Classification losses. Shapes: N samples, C classes."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the name every PyTorch reader knows)
+from torch import Tensor
+
+
+def class_log_prior(labels_N: Tensor, num_classes: int, eps: float = 0.01) -> Tensor:
+    """Return log(share of each class + eps), shape [C]; `eps` keeps absent classes finite."""
+    counts_C = torch.bincount(labels_N, minlength=num_classes).float()
+    return (counts_C / counts_C.sum() + eps).log()
+
+
+def logit_adjusted_cross_entropy(logits_NC: Tensor, labels_N: Tensor, log_prior_C: Tensor) -> Tensor:
+    """Cross-entropy on z + log prior (Menon et al. 2021, "Long-tail learning via logit adjustment", eq. 10).
+
+    A client that trains so learns logits from which its own class prior is factored out, which is what the logits of
+    differently skewed clients need in order to be averaged. The prior stays with the client.
+    """
+    return F.cross_entropy(logits_NC + log_prior_C, labels_N)

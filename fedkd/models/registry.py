@@ -1,0 +1,179 @@
+"""Models by name, or by the import path of a user's own factory.
+
+Guarantees of `build_model`:
+    - The same name, shape, class count and seed give the same weights, bit for bit, on one torch version.
+    - The global torch generators are left as they were.
+    - The model maps float32 images [N, channels, H, W] to float32 logits [N, classes]; one that does not
+      is refused here, before any client trains it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import nn
+
+from fedkd.errors import ModelError, nearest
+from fedkd.models import resnet, small, torchvision_models
+from fedkd.seeding import isolated_torch_rng
+from fedkd.types import InputShape, import_from_path
+
+ModelFactory = Callable[[InputShape, int], nn.Module]
+"""What makes a model: `(input_shape, num_classes)` to a freshly initialised module on the CPU."""
+
+_FACTORIES: Mapping[str, ModelFactory] = MappingProxyType(
+    {
+        "mlp": small.mlp,
+        "cnn": small.cnn,
+        "lenet5": small.lenet5,
+        "resnet8": resnet.resnet8,
+        "resnet20": resnet.resnet20,
+        "resnet56": resnet.resnet56,
+        "resnet8_gn": resnet.resnet8_gn,
+        "resnet20_gn": resnet.resnet20_gn,
+        "resnet56_gn": resnet.resnet56_gn,
+        "resnet18": torchvision_models.resnet18,
+        "mobilenet_v2": torchvision_models.mobilenet_v2,
+        "shufflenet": torchvision_models.shufflenet,
+    }
+)
+_PROBE_SAMPLES = 2  # more than one, so that a model that mixes up samples and classes shows
+
+
+def available_models() -> tuple[str, ...]:
+    """Return the names that `build_model` knows, small models first."""
+    return tuple(_FACTORIES)
+
+
+def check_model_name(name: str) -> None:
+    """Refuse what cannot be a model's name, importing nothing.
+
+    Args:
+        name: one of `available_models()`, or an import path `package.module:factory`, judged by its form alone.
+
+    Raises:
+        ModelError: `name` is neither; the message offers the nearest known name.
+    """
+    if name not in _FACTORIES and not _is_import_path(name):
+        raise ModelError(
+            f"model {name!r} is not known{nearest(name, _FACTORIES)}: "
+            f"choose one of {', '.join(_FACTORIES)}, or give an import path 'package.module:factory'"
+        )
+
+
+def build_model(name: str, input_shape: InputShape, num_classes: int, seed: int) -> nn.Module:
+    """Build a model, initialise it from `seed`, and verify that it fits.
+
+    Args:
+        name: one of `available_models()`, or an import path `package.module:factory` to a `ModelFactory`.
+        input_shape: channels, height, width of one image.
+        num_classes: width of the logits, at least 2.
+        seed: of the weights; the factory and lazy layers draw from it and from nothing else.
+
+    Returns:
+        The model on the CPU, each of its modules in the mode (training or not) that the factory left it in.
+
+    Raises:
+        ModelError: the name is not known or does not import, or the model cannot be built or does not map
+            [2, *input_shape] to float32 [2, num_classes] in evaluation mode.
+    """
+    check_model_name(name)
+    _check_dimensions(input_shape, num_classes)
+    with isolated_torch_rng(seed):  # its own block: only the first import of a module runs its code
+        factory = _factory(name)
+    with isolated_torch_rng(seed):
+        model = _make(name, factory, input_shape, num_classes)
+        _check_fit(name, model, input_shape, num_classes)
+    return model
+
+
+def num_parameters(model: nn.Module) -> int:
+    """Return the number of learnable scalars; buffers, such as batch norm's running statistics, do not count."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _is_import_path(name: str) -> bool:
+    module, colon, attribute = name.partition(":")
+    return bool(colon) and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def _check_dimensions(input_shape: InputShape, num_classes: int) -> None:
+    if len(input_shape) != 3 or any(side < 1 for side in input_shape):
+        raise ModelError(
+            f"input_shape = {tuple(input_shape)} is not allowed: give channels, height, width, each at least 1"
+        )
+    if num_classes < 2:
+        raise ModelError(f"num_classes = {num_classes} is not allowed: give at least 2")
+
+
+def _factory(name: str) -> ModelFactory:
+    """Look the factory up. Importing runs a user's code: what it raises becomes a `ModelError` with its cause."""
+    if name in _FACTORIES:
+        return _FACTORIES[name]
+    try:
+        factory: ModelFactory = import_from_path(name, ModelError)
+    except ModelError:
+        raise
+    except Exception as cause:
+        raise ModelError(f"model {name!r} cannot be imported: {_one_line(cause)}") from cause
+    if not callable(factory):
+        raise ModelError(f"model {name!r} is {_a(factory)}, not a factory (input_shape, num_classes) -> nn.Module")
+    return factory
+
+
+def _make(name: str, factory: ModelFactory, input_shape: InputShape, num_classes: int) -> nn.Module:
+    """Call the factory; what it raises becomes a `ModelError` with its cause."""
+    try:
+        model = factory(input_shape, num_classes)
+    except ModelError:
+        raise
+    except Exception as cause:
+        raise ModelError(
+            f"model {name!r} cannot be built for input_shape {input_shape} and {num_classes} classes: "
+            f"{_one_line(cause)}"
+        ) from cause
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"model {name!r}: the factory returned {_a(model)}, not a torch.nn.Module")
+    return model
+
+
+def _check_fit(name: str, model: nn.Module, input_shape: InputShape, num_classes: int) -> None:
+    """Send a batch of zeros through the model in evaluation mode and look at what comes out."""
+    try:
+        output = _probe(model, input_shape)
+    except Exception as cause:
+        raise ModelError(
+            f"model {name!r} cannot take images of input_shape {input_shape}: {_one_line(cause)}"
+        ) from cause
+    expected = (_PROBE_SAMPLES, num_classes)
+    if not isinstance(output, torch.Tensor):
+        found = _a(output)
+    elif tuple(output.shape) != expected or output.dtype != torch.float32:
+        found = f"{output.dtype} of shape {tuple(output.shape)}"
+    else:
+        return
+    raise ModelError(
+        f"model {name!r} does not fit input_shape {input_shape} and {num_classes} classes: a batch of "
+        f"{_PROBE_SAMPLES} images gave {found}, not logits in torch.float32 of shape {expected}"
+    )
+
+
+def _probe(model: nn.Module, input_shape: InputShape) -> object:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            return model(torch.zeros(_PROBE_SAMPLES, *input_shape))
+    finally:
+        for module, training in modes:  # one by one: a factory may have frozen some of them
+            module.training = training
+
+
+def _a(value: object) -> str:
+    return f"a value of type {type(value).__name__}"
+
+
+def _one_line(cause: Exception) -> str:
+    return f"{type(cause).__name__}: {' '.join(str(cause).split())}"

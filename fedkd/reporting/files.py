@@ -1,0 +1,99 @@
+"""Reading and writing single files of a run folder: whole or not at all, and every failure a `RunFolderError`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+from pydantic import ValidationError
+
+from fedkd.errors import RunFolderError
+from fedkd.records import Record
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+@contextlib.contextmanager
+def naming_failures(action: str, path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into a `RunFolderError` that says what was tried, and on which path."""
+    try:
+        yield
+    except FileNotFoundError as cause:
+        raise RunFolderError(f"cannot {action} {path}: it, or the folder it should lie in, is missing") from cause
+    except OSError as cause:
+        raise RunFolderError(f"cannot {action} {path}: {cause.strerror or cause}") from cause
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` so that a reader sees the old file or the new one, never a part.
+
+    The bytes go to a neighbour of `path`, reach the disk, and take the name with one rename.
+
+    Raises:
+        RunFolderError: the folder is missing, read-only or full. The old file, if any, is left as it was.
+    """
+    neighbour = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with naming_failures("write", path):
+        try:
+            with neighbour.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            neighbour.replace(path)
+        finally:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                neighbour.unlink()
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's content.
+
+    Raises:
+        RunFolderError: the file is missing or cannot be read.
+    """
+    with naming_failures("read", path):
+        return path.read_bytes()
+
+
+def read_record(path: Path, kind: type[RecordT]) -> RecordT:
+    """Read one JSON record.
+
+    Raises:
+        RunFolderError: the file is missing, or does not hold a `kind`.
+    """
+    try:
+        return kind.model_validate_json(read_bytes(path))
+    except ValidationError as cause:
+        raise RunFolderError(f"{path} does not hold a {kind.__name__}: {first_problem(cause)}") from cause
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first of a validation error's problems as `"field.path: what is wrong"`."""
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    return f"{where}: {problem['msg']}" if where else problem["msg"]
+
+
+def to_toml(config: Mapping[str, object]) -> str:
+    """Return a nested configuration as TOML. `None` has no TOML form: keys that hold it are left out.
+
+    Raises:
+        RunFolderError: a value has no TOML form.
+    """
+    try:
+        return tomli_w.dumps(_without_none(config))
+    except (TypeError, ValueError) as cause:
+        raise RunFolderError(f"the configuration cannot be written as TOML: {cause}") from cause
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(entry) for key, entry in value.items() if entry is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(entry) for entry in value]
+    return value

@@ -1,0 +1,184 @@
+"""The run folder: one run, one folder, and a fixed name for each thing in it.
+
+    config.toml           the resolved configuration; `fedkd simulate config.toml` runs it again
+    environment.json      versions, seed, public digest, start
+    partition.json        how the private samples lie over the clients
+    rounds.jsonl          one round a line, on disk as soon as it is over
+    run.json              the whole run, written once, at its end
+    student.safetensors   the global model
+    plots/*.svg  report.html  tensorboard/
+
+Guarantees:
+    - Two runs never share a folder.
+    - Every file but `rounds.jsonl` is whole or absent; `rounds.jsonl` grows by whole lines (see `round_log`).
+    - A run that is still going, or was stopped, can be read: all but `run.json` is there as soon as it is known.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import tomllib
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedkd.errors import RunFolderError
+from fedkd.records import PartitionRecord, RoundRecord, RunRecord
+from fedkd.reporting import round_log, tensors
+from fedkd.reporting.files import naming_failures, read_bytes, read_record, to_toml, write_atomically
+
+
+def run_name(method: str, source: str, seed: int, now: datetime) -> str:
+    """Return a folder name such as `fkd-digits-s0-20260131-142530-1a2b3c`.
+
+    The last part is random, so that two runs begun in the same second differ. Characters of `method` and `source`
+    that do not belong in a file name (both may be import paths) become `_`.
+    """
+    return f"{_slug(method)}-{_slug(source)}-s{seed}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+class RunStore:
+    """Reads and writes one run folder. Every method raises `RunFolderError` where the folder does not let it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_path = path / "config.toml"
+        self.environment_path = path / "environment.json"
+        self.partition_path = path / "partition.json"
+        self.rounds_path = path / "rounds.jsonl"
+        self.run_path = path / "run.json"
+        self.student_path = path / "student.safetensors"
+        self.plots_path = path / "plots"
+        self.report_path = path / "report.html"
+        self.tensorboard_path = path / "tensorboard"
+
+    @classmethod
+    def create(cls, output: Path, name: str) -> RunStore:
+        """Make the folder `output/name`, and `output` where needed.
+
+        Raises:
+            RunFolderError: the folder exists already, cannot be made, or `name` is not a plain file name.
+        """
+        if name in {"", ".", ".."} or Path(name).name != name:
+            raise RunFolderError(f"name = {name!r} is not allowed: a run folder needs a plain file name")
+        path = output / name
+        with naming_failures("make the folder", output):
+            output.mkdir(parents=True, exist_ok=True)
+        try:
+            with naming_failures("make the folder", path):
+                path.mkdir()
+        except RunFolderError as refused:
+            if isinstance(refused.__cause__, FileExistsError):
+                raise RunFolderError(f"{path} exists already; two runs never share a folder") from refused.__cause__
+            raise
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunStore:
+        """Open an existing run folder, finished or not, for reading.
+
+        Raises:
+            RunFolderError: there is no such folder, or it holds no `config.toml`.
+        """
+        if not path.is_dir():
+            raise RunFolderError(f"{path} is not a run folder: {'not a folder' if path.exists() else 'it is missing'}")
+        store = cls(path)
+        if not store.config_path.is_file():
+            raise RunFolderError(f"{path} is not a run folder: {store.config_path.name} is missing")
+        return store
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end: `run.json` is written last."""
+        return self.run_path.is_file()
+
+    def write_config(self, config: Mapping[str, object]) -> None:
+        """Write the resolved configuration; keys that hold `None` are left out."""
+        write_atomically(self.config_path, to_toml(config).encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """Return the resolved configuration."""
+        try:
+            return tomllib.loads(read_bytes(self.config_path).decode())
+        except ValueError as cause:
+            raise RunFolderError(f"{self.config_path} is not TOML: {cause}") from cause
+
+    def write_environment(self, environment: Mapping[str, object]) -> None:
+        """Write what the run depended on besides its configuration: versions, seed, public digest, start."""
+        try:
+            content = json.dumps(environment, indent=2, ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError) as cause:
+            raise RunFolderError(f"the environment cannot be written as JSON: {cause}") from cause
+        write_atomically(self.environment_path, content.encode())
+
+    def read_environment(self) -> dict[str, Any]:
+        """Return what `write_environment` was given."""
+        try:
+            content = json.loads(read_bytes(self.environment_path))
+        except ValueError as cause:
+            raise RunFolderError(f"{self.environment_path} is not JSON: {cause}") from cause
+        if not isinstance(content, dict):
+            raise RunFolderError(f"{self.environment_path} holds {type(content).__name__}; an object is expected")
+        return content
+
+    def write_partition(self, partition: PartitionRecord) -> None:
+        """Write how the private samples lie over the clients."""
+        write_atomically(self.partition_path, partition.model_dump_json().encode())
+
+    def read_partition(self) -> PartitionRecord:
+        """Return how the private samples lie over the clients."""
+        return read_record(self.partition_path, PartitionRecord)
+
+    def append_round(self, record: RoundRecord) -> None:
+        """Append one round; it is on disk when this returns."""
+        round_log.append_round(self.rounds_path, record)
+
+    def read_rounds(self) -> tuple[RoundRecord, ...]:
+        """Return the complete rounds so far; a torn last line is left out and logged."""
+        return round_log.read_rounds(self.rounds_path)
+
+    def write_run(self, run: RunRecord) -> None:
+        """Write the whole run. From now on it counts as finished."""
+        write_atomically(self.run_path, run.model_dump_json(indent=2).encode())
+
+    def read_run(self) -> RunRecord:
+        """Return the whole run; raises where it is still going, and says how far it is."""
+        if not self.finished:
+            so_far = len(self.read_rounds())
+            raise RunFolderError(f"{self.run_path} is missing: the run is still going or was stopped; rounds: {so_far}")
+        return read_record(self.run_path, RunRecord)
+
+    def write_student(self, arrays: Mapping[str, npt.NDArray[np.generic]], metadata: Mapping[str, str]) -> None:
+        """Write the global model's arrays by name, and a few words about it."""
+        write_atomically(self.student_path, tensors.pack(arrays, metadata))
+
+    def read_student(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the global model's arrays by name."""
+        return tensors.unpack(self.student_path)
+
+    def read_student_metadata(self) -> dict[str, str]:
+        """Return the words that were written beside the global model."""
+        return tensors.unpack_metadata(self.student_path)
+
+    def write_plot(self, name: str, svg: str) -> Path:
+        """Write `plots/<name>.svg` and return its path."""
+        with naming_failures("make the folder", self.plots_path):
+            self.plots_path.mkdir(exist_ok=True)
+        path = self.plots_path / f"{name}.svg"
+        write_atomically(path, svg.encode())
+        return path
+
+    def write_report(self, html: str) -> Path:
+        """Write `report.html` and return its path."""
+        write_atomically(self.report_path, html.encode())
+        return self.report_path
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip(".")

@@ -1,0 +1,106 @@
+"""Results as text: two tables for the terminal, one line a round, and a Markdown table over runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from fedkd.records import RoundRecord, RunRecord
+from fedkd.reporting.formatting import MISSING, duration, percent, points, size, words
+from fedkd.reporting.measures import ACCURACIES, LABELS, Measure, lost_replies, phase_seconds
+
+
+def result_rows(run: RunRecord) -> list[tuple[str, str, str]]:
+    """Return the rows of the result table: whose accuracy, the accuracy, and the student's gain over local-only."""
+    rows = [(LABELS[measure], percent(accuracy(run)), "") for measure, accuracy in ACCURACIES.items()]
+    rows[0] = (*rows[0][:2], points(run.student.accuracy, run.bounds.local_only))
+    return [
+        *rows,
+        ("local-only (lower bound)", percent(run.bounds.local_only), ""),
+        ("centralised (upper bound)", percent(run.bounds.centralised), ""),
+    ]
+
+
+def cost_rows(run: RunRecord) -> list[tuple[str, str]]:
+    """Return the rows of the cost table: bytes, seconds by phase, and lost replies where there were any."""
+    rows = [("bytes up", size(run.bytes.up)), ("bytes down", size(run.bytes.down))]
+    rows += [(words(phase), duration(seconds)) for phase, seconds in phase_seconds(run.seconds).items()]
+    rows += [("wall time", duration(run.seconds.total))]
+    return rows + [(f"{fate} replies", str(count)) for fate, count in lost_replies(run).items() if count]
+
+
+def result_table(run: RunRecord) -> Table:
+    """Return the accuracies on the test split, between their two bounds, as a table for the terminal."""
+    table = Table(title=Text(f"{run.method}, seed {run.seed}, {_rounds(run)}"), title_justify="left")
+    table.add_column("test accuracy of")
+    table.add_column("accuracy", justify="right")
+    table.add_column("over local-only", justify="right")
+    for row in result_rows(run):
+        table.add_row(*row)
+    return table
+
+
+def cost_table(run: RunRecord) -> Table:
+    """Return what the run cost, as a table for the terminal: bytes, seconds, lost replies."""
+    table = Table(title="cost", title_justify="left")
+    table.add_column("of")
+    table.add_column("amount", justify="right")
+    for row in cost_rows(run):
+        table.add_row(*row)
+    return table
+
+
+def round_line(record: RoundRecord) -> str:
+    """Return one round as one line of text."""
+    replies = f"{len(record.replied)}/{len(record.selected)} replied"
+    scores = [f"{LABELS[measure]} {percent(accuracy(record))}" for measure, accuracy in ACCURACIES.items()]
+    parts = [
+        f"round {record.server_round}" + ("" if record.completed else " not completed"),
+        *scores,
+        replies,
+        *lost_parts(record),
+        f"up {size(record.bytes.up)}",
+        f"down {size(record.bytes.down)}",
+        duration(record.seconds.total),
+    ]
+    return " · ".join(parts)
+
+
+def lost_parts(record: RoundRecord) -> list[str]:
+    """Return what happened to the replies of a round that were not used, one text for each kind that occurred."""
+    reasons = ", ".join(sorted({refusal.reason for refusal in record.refused}))
+    parts = [f"{len(record.refused)} refused ({reasons})"] if record.refused else []
+    parts += [f"{len(record.dropped)} dropped"] if record.dropped else []
+    return parts + ([f"{len(record.late)} late"] if record.late else [])
+
+
+def markdown_rounds_table(runs: Sequence[tuple[str, RunRecord]], measure: Measure = "student") -> str:
+    """Return accuracies in %, a row for each run and a column for each round, as a Markdown table.
+
+    Args:
+        runs: what to call each run (its method, say), and the run.
+        measure: whose accuracy; a method without a student has `"clients_mean"` and `"ensemble_teacher"`.
+    """
+    rounds = sorted({record.server_round for _, run in runs for record in run.history})
+    lines = [
+        _markdown_row([f"{LABELS[measure]}, % in round", *map(str, rounds)]),
+        _markdown_row(["---", *("---:" for _ in rounds)]),
+    ]
+    for name, run in runs:
+        reached = {record.server_round: ACCURACIES[measure](record) for record in run.history}
+        lines.append(_markdown_row([name, *(_bare_percent(reached.get(number)) for number in rounds)]))
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _bare_percent(fraction: float | None) -> str:
+    return MISSING if fraction is None else f"{100 * fraction:.1f}"
+
+
+def _rounds(run: RunRecord) -> str:
+    return "1 round" if run.rounds == 1 else f"{run.rounds} rounds"

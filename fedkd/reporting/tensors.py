@@ -1,0 +1,55 @@
+"""Named arrays in one safetensors file, with no torch on either side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+from safetensors import SafetensorError, safe_open
+
+from fedkd.errors import RunFolderError
+from fedkd.reporting.files import naming_failures, read_bytes
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+def pack(arrays: Arrays, metadata: Mapping[str, str]) -> bytes:
+    """Return the arrays and their metadata as the bytes of a safetensors file.
+
+    Raises:
+        RunFolderError: an array's dtype has no safetensors form, or the metadata are not text.
+    """
+    # safetensors reads raw memory: a transposed view would come back with its values in another order.
+    in_row_order = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    try:
+        return safetensors.numpy.save(in_row_order, dict(metadata))
+    except (SafetensorError, TypeError, ValueError) as cause:
+        raise RunFolderError(f"the student cannot be written as safetensors: {cause}") from cause
+
+
+def unpack(path: Path) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the arrays by name; they are the caller's own and may be written to.
+
+    Raises:
+        RunFolderError: the file is missing, cannot be read, or is not safetensors.
+    """
+    try:
+        return {name: array.copy() for name, array in safetensors.numpy.load(read_bytes(path)).items()}
+    except SafetensorError as cause:
+        raise RunFolderError(f"{path} is not a safetensors file: {cause}") from cause
+
+
+def unpack_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata alone; the arrays are not read.
+
+    Raises:
+        RunFolderError: the file is missing, cannot be read, or is not safetensors.
+    """
+    try:
+        with naming_failures("read", path), safe_open(path, framework="np") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as cause:
+        raise RunFolderError(f"{path} is not a safetensors file: {cause}") from cause
