@@ -36,7 +36,7 @@ class PartitionConfig(Section):
     kind: PartitionKind = Field(
         "dirichlet",
         description="iid: even; dirichlet: label skew; pathological: classes_per_client classes each; shard: shards of "
-        "samples sorted by label; linear, square, exponential: size grows with the client; natural_id: by whose they are",
+        "samples sorted by label; linear, square, exponential: size grows with the client; natural_id: by their owner",
     )
     min_size: int = Field(10, ge=1, description="fewest samples a client may hold; a partition below it is refused")
     dirichlet_alpha: float = Field(0.3, gt=0, description="dirichlet: small is skewed, large approaches iid")

@@ -114,12 +114,12 @@ def read_npz(path: Path) -> Mapping[str, npt.NDArray[Any]]:
         DataError: the file is missing or no such archive.
     """
     try:
+        with zipfile.ZipFile(path):  # np.load would also take a bare array, or a pickle
+            pass
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as cause:
-        raise DataError(
-            f"npz file {str(path)!r} cannot be read ({cause}); expected a file that np.savez wrote"
-        ) from cause
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as cause:
+        raise DataError(f"npz file {str(path)!r} cannot be read ({cause}); expected a file by np.savez") from cause
 
 
 def npz_images(images: npt.NDArray[Any], key: str, path: Path) -> ByteArray:

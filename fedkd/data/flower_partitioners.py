@@ -20,6 +20,7 @@ DIRICHLET_RESTARTS = 20
 
 
 def iid(request: Request) -> list[IntArray]:
+    """Give every client as many samples as any other, give or take one."""
     from flwr_datasets.partitioner import IidPartitioner
 
     return _divide(IidPartitioner(request.num_clients), request)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fedkd.data.image_files import image_to_array, stack_images
 from fedkd.data.images import LabelledImages
-from fedkd.data.source import Source
+from fedkd.data.source import Source, one_line
 from fedkd.errors import DataError
 from fedkd.types import IntArray
 
@@ -62,8 +62,8 @@ def _load_dataset(dataset_id: str, root: Path) -> Any:
         return datasets.load_dataset(dataset_id, **where)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as cause:
         raise DataError(
-            f"huggingface:{dataset_id} cannot be loaded with root {str(root)!r} ({cause}); expected an image set on "
-            f"the hub, a local folder, or one of {list(_FILE_FORMATS)} with its files in the root"
+            f"huggingface:{dataset_id} cannot be loaded with root {str(root)!r} ({one_line(cause)}); expected an "
+            f"image set on the hub, a local folder, or one of {list(_FILE_FORMATS)} with its files in the root"
         ) from cause
 
 

@@ -59,5 +59,10 @@ class Source:
         return replace(self, train=_resized(self.train, size), test=test)
 
 
+def one_line(cause: Exception) -> str:
+    """Return what another library's error says, on one line."""
+    return " ".join(str(cause).split())
+
+
 def _resized(data: LabelledImages, size: int) -> LabelledImages:
     return LabelledImages(resize_images(data.images_NCHW, size, size), data.labels_N)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fedkd.data.images import LabelledImages
-from fedkd.data.source import Source
+from fedkd.data.source import Source, one_line
 from fedkd.errors import DataError
 from fedkd.types import ByteArray
 
@@ -93,8 +93,8 @@ def _open(name: str, image_set: TorchvisionSet, root: Path, train: bool) -> Any:
             return factory(root, download=True, **image_set.arguments(train))
         except _READ_ERRORS as cause:
             raise DataError(
-                f"source {name!r} cannot be read from root {str(root)!r} ({missing}) nor downloaded ({cause}); "
-                f"expected {root / image_set.expected}"
+                f"source {name!r} cannot be read from root {str(root)!r} ({one_line(missing)}) nor downloaded "
+                f"({one_line(cause)}); expected {root / image_set.expected}"
             ) from cause
 
 

@@ -7,7 +7,7 @@ Convolutions start from He initialisation (He et al. 2015, eq. 10), the linear l
 
 `resnet8`, `resnet20`, `resnet56` normalise with batch norm. Their `_gn` twins use group norm (Wu & He 2018) with
 8 maps a group: no running statistics to average over clients, and no sample sees another of its batch. The two
-have the same number of parameters.
+have the same number of parameters. Batch norm cannot train on a single sample of 4×4 pixels or fewer.
 """
 
 from __future__ import annotations

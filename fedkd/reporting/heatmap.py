@@ -77,7 +77,16 @@ def _write_numbers(axes: Axes, counts_KC: IntArray) -> None:
     for (client, class_index), count in np.ndenumerate(counts_KC):
         if count:
             colour = _ON_FULL if count > 0.6 * most else INK
-            axes.text(class_index + 0.5, client + 0.5, str(count), ha="center", va="center", color=colour, fontsize=8)
+            axes.text(
+                class_index + 0.5,
+                client + 0.5,
+                str(count),
+                ha="center",
+                va="center",
+                color=colour,
+                fontsize=8,
+                in_layout=False,
+            )
 
 
 def _label(axes: Axes, num_clients: int, class_names: list[str]) -> None:

@@ -83,7 +83,9 @@ footer { padding-bottom: 2.5rem; color: var(--muted); font-size: .85rem; }
 }
 @media print {
   :root { --page: #fff; }
-  body { font-size: 10.5pt; }
+  body { font-size: 10.5pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  table { font-size: 8.5pt; }
+  th, td { padding: .25rem .4rem; }
   section, .tile { border-color: #ccc; }
   section { break-inside: auto; }
   figure, tr, .tile, h2 { break-inside: avoid; }

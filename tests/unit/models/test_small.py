@@ -58,6 +58,12 @@ def test_lenet5_sees_a_digit_as_the_paper_centres_it() -> None:
     torch.testing.assert_close(at_28(images), at_32(functional.pad(images, (2, 2, 2, 2))))
 
 
+@pytest.mark.parametrize(("side", "left"), [(4, 1), (8, 2), (27, 6), (28, 5), (31, 5), (32, 5), (64, 13)])
+def test_lenet5_pads_small_images_alone(side: int, left: int) -> None:
+    c5 = next(module for module in lenet5((1, side, side), 10).modules() if isinstance(module, nn.Linear))
+    assert c5.in_features == 16 * left**2
+
+
 @small_models
 @pytest.mark.parametrize("side", [8, 28, 32, 64])
 def test_every_pixel_matters(factory: Callable[..., nn.Module], side: int) -> None:

@@ -96,22 +96,22 @@ def sample_partition(num_clients: int = 8, class_names: tuple[str, ...] = DIGITS
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_round() -> Callable[..., RoundRecord]:
     return sample_round
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_run() -> Callable[..., RunRecord]:
     return sample_run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_partition() -> Callable[..., PartitionRecord]:
     return sample_partition
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def config() -> dict[str, object]:
     """A resolved configuration, with keys that have no value."""
     return {
@@ -125,7 +125,7 @@ def config() -> dict[str, object]:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def environment() -> dict[str, object]:
     return {
         "versions": {"fedkd": "0.1.0", "python": "3.11.7", "torch": "2.14.1"},

@@ -49,7 +49,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def document(
     make_run: MakeRun, make_partition: MakePartition, config: dict[str, object], environment: dict[str, object]
 ) -> str:
