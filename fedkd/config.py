@@ -34,8 +34,11 @@ class RunConfig(Section):
     name: str = Field("", description="name of the run folder; empty: method, source, seed, time and a random part")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N; auto takes cuda where there is one")
     bounds: bool = Field(True, description="also train the local-only and centralised references")
-    evaluate_clients: bool = Field(
-        True, description="clients also answer on the global test split, to measure them and the ensemble teacher"
+    evaluate_clients_every: int = Field(
+        1,
+        ge=0,
+        description="every so many rounds, and in the last, clients also answer on the global test split, "
+        "to measure them and the ensemble teacher; 0: never",
     )
 
     @field_validator("name")
@@ -95,6 +98,11 @@ class ExperimentConfig(Section):
     def _possible(self) -> ExperimentConfig:
         _check_combinations(self)
         return self
+
+    def evaluates_clients(self, server_round: int) -> bool:
+        """Whether clients are measured in this round."""
+        every = self.run.evaluate_clients_every
+        return every > 0 and (server_round % every == 0 or server_round == self.run.rounds)
 
     def client_model(self, client: int) -> str:
         """Name of the architecture of client `client`."""

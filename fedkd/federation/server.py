@@ -95,7 +95,7 @@ class Server:
                 public_indices_N=indices_N,
                 weights=None if model is None else read_weights(model),
                 consensus=None if model is not None else self._consensus,
-                evaluate=self._config.run.evaluate_clients and self._method.sends == "logits",
+                evaluate=self._config.evaluates_clients(server_round) and self._method.sends == "logits",
             )
         return instructions
 
@@ -125,7 +125,7 @@ class Server:
             if self._method.distils:
                 outcome.distillation = self._distil(server_round, indices_N, teacher_NC)
         distilled = time.perf_counter()
-        if members and self._config.run.evaluate_clients:
+        if members and self._config.evaluates_clients(server_round):
             test_logits = [predict_logits(member, self._workspace.test_images_NCHW) for member in members]
         self._evaluate(outcome, test_logits)
         outcome.seconds = {

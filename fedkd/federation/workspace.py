@@ -70,11 +70,12 @@ class Workspace:
         return self._tensor(private.images_NCHW), torch.from_numpy(private.labels_N).to(self.device)
 
     def build_model(self, name: str, seed: int) -> torch.nn.Module:
-        """A model for this data, on the device."""
-        return build_model(name, self.data.input_shape, self.data.num_classes, seed).to(self.device)
+        """A model for this data, on the device, in the memory format in which small convolutions are fastest."""
+        model = build_model(name, self.data.input_shape, self.data.num_classes, seed)
+        return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _tensor(self, images_NCHW: ByteArray) -> Tensor:
-        return torch.from_numpy(to_float(images_NCHW)).to(self.device)
+        return torch.from_numpy(to_float(images_NCHW)).to(self.device, memory_format=torch.channels_last)
 
 
 def open_workspace(config: ExperimentConfig) -> Workspace:
