@@ -72,7 +72,8 @@ class Workspace:
     def build_model(self, name: str, seed: int) -> torch.nn.Module:
         """A model for this data, on the device, in the memory format in which small convolutions are fastest."""
         model = build_model(name, self.data.input_shape, self.data.num_classes, seed)
-        return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        placed: torch.nn.Module = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return placed
 
     def _tensor(self, images_NCHW: ByteArray) -> Tensor:
         return torch.from_numpy(to_float(images_NCHW)).to(self.device, memory_format=torch.channels_last)
