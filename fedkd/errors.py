@@ -18,12 +18,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class FedkdError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base of all errors raised on purpose. They survive pickling, so that a worker process can raise them."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args), self.__dict__
 
 
 class ConfigError(FedkdError):
@@ -91,6 +95,11 @@ class RunFolderError(FedkdError):
     """A run folder cannot be written, read, or is already another run's."""
 
     exit_code = 2
+
+
+def _restored(kind: type[FedkdError], args: tuple[Any, ...]) -> FedkdError:
+    """Make an error anew without its constructor, which may take other arguments than `args`."""
+    return kind.__new__(kind, *args)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -37,14 +37,14 @@ def import_from_path(path: str, error: Callable[[str], FedkdError]) -> Any:
     """Import `package.module:attribute`.
 
     Args:
-        path: import path with exactly one colon.
+        path: absolute import path with exactly one colon.
         error: makes what is raised where the path cannot be followed, from a message.
 
     Raises:
         FedkdError: the module does not import, or lacks the attribute.
     """
     module_name, _, attribute = path.partition(":")
-    if not module_name or not attribute:
+    if not module_name or not attribute or module_name.startswith("."):
         raise error(f"import path {path!r} is not of the form 'package.module:attribute'")
     try:
         module = importlib.import_module(module_name)

@@ -41,10 +41,11 @@ class Aggregator(ABC):
         """Return the teacher's logits [N, C].
 
         Raises:
-            PayloadError: not three dimensions, no client, or not finite.
+            PayloadError: not three dimensions, no client, fewer than two classes, or not finite.
         """
-        if logits_KNC.ndim != 3 or len(logits_KNC) == 0:
-            raise PayloadError("shape", f"logits_KNC has shape {logits_KNC.shape}; [clients ≥ 1, samples, classes]")
+        if logits_KNC.ndim != 3 or logits_KNC.shape[0] < 1 or logits_KNC.shape[2] < 2:
+            shape = logits_KNC.shape
+            raise PayloadError("shape", f"logits_KNC has shape {shape}; [clients ≥ 1, samples, classes ≥ 2]")
         if not np.isfinite(logits_KNC).all():
             raise PayloadError("not_finite", "logits_KNC holds NaN or infinity; only finite logits can be aggregated")
         return self.aggregate(logits_KNC).astype(np.float32)

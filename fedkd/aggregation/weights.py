@@ -25,7 +25,8 @@ def weighted_average(weights_K: Sequence[Weights], num_examples_K: Sequence[int]
     if total <= 0:
         raise ValueError(f"num_examples_K sums to {total}; it must be positive")
     first = weights_K[0]
-    if any(weights.keys() != first.keys() for weights in weights_K):
+    shapes = {key: array.shape for key, array in first.items()}
+    if any({key: array.shape for key, array in weights.items()} != shapes for weights in weights_K):
         raise ValueError("weights_K holds different architectures; only equal state dicts can be averaged")
     average: Weights = {}
     for key, example in first.items():

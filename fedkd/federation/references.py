@@ -8,6 +8,7 @@ every round's worth of epochs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being trained, how many of it are done, and of how many."""
 
 
+@cache
 def compose_method(config: MethodConfig) -> Method:
     """Compose the method that `[method]` names, references among them."""
     if config.name not in REFERENCES:

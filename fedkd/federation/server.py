@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import mean
 
 import numpy as np
 from torch import nn
@@ -181,7 +182,7 @@ class Server:
         if not test_logits:
             return
         accuracies = [score(logits_NC, labels_N).accuracy for logits_NC in test_logits]
-        outcome.clients = ClientScores(mean_accuracy=float(np.mean(accuracies)), worst_accuracy=min(accuracies))
+        outcome.clients = ClientScores(mean_accuracy=mean(accuracies), worst_accuracy=min(accuracies))
         teacher_NC = self._method.teacher(np.stack([self._seam.bound(logits_NC)[0] for logits_NC in test_logits]))
         if teacher_NC is not None:
             outcome.ensemble_teacher = TeacherScore(accuracy=score(teacher_NC, labels_N).accuracy)

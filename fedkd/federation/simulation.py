@@ -12,7 +12,7 @@ from fedkd.config import ExperimentConfig
 from fedkd.federation.client_app import EXPERIMENT_KEY
 from fedkd.federation.client_app import app as client_app
 from fedkd.federation.engines import LocalGrid
-from fedkd.federation.engines.internals import task_identity
+from fedkd.federation.engines.internals import quiet_logger, task_identity
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult, build_server_app
 
@@ -42,7 +42,7 @@ def run_apps(grid: LocalGrid, config: ExperimentConfig, observer: Observer) -> F
         state=RecordDict(),
         run_config={EXPERIMENT_KEY: config.model_dump_json()},
     )
-    with task_identity(grid.run.run_id, SERVER_NODE), one_torch_thread():
+    with task_identity(grid.run.run_id, SERVER_NODE), quiet_logger(), one_torch_thread():
         build_server_app(observer, results.append)(grid, context)
     return results[0]
 

@@ -6,7 +6,7 @@ which keys `[method]` takes.
 
 from __future__ import annotations
 
-import typing
+import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -53,11 +53,18 @@ def method_config_type(name: str) -> type[MethodConfig]:
     """
     if name in REFERENCES:
         return REFERENCES[name]
-    builder = _builder(name)
-    hints = [hint for key, hint in typing.get_type_hints(builder).items() if key != "return"]
-    if len(hints) != 1 or not (isinstance(hints[0], type) and issubclass(hints[0], MethodConfig)):
+    types = _argument_types(_builder(name))
+    if len(types) != 1 or not (isinstance(types[0], type) and issubclass(types[0], MethodConfig)):
         raise ConfigError("method.name", name, "a builder takes one argument, annotated with a MethodConfig")
-    return hints[0]
+    return types[0]
+
+
+def _argument_types(builder: Any) -> list[Any]:
+    """Annotations of a builder's arguments; none where it cannot be called or an annotation does not resolve."""
+    try:
+        return [argument.annotation for argument in inspect.signature(builder, eval_str=True).parameters.values()]
+    except (TypeError, ValueError, NameError, AttributeError):
+        return []
 
 
 def build_method(config: MethodConfig) -> Method:
@@ -66,4 +73,6 @@ def build_method(config: MethodConfig) -> Method:
     Raises:
         ConfigError: no such method, or one of `REFERENCES`.
     """
+    if config.name in REFERENCES:
+        raise ConfigError("method.name", config.name, f"one of {', '.join(_BUILDERS)}; the host composes references")
     return _builder(config.name)(config)

@@ -3,7 +3,7 @@
 | encoding | bytes a logit | error of one logit |
 | --- | --- | --- |
 | float32 | 4 | none |
-| float16 | 2 | relative 2^-11; beyond ±65,504 refused |
+| float16 | 2 | relative 2^-11, or 2^-25 where that is more; beyond ±65,504 refused |
 | int8 | 1 | half a step, max|z| / 254; one scale per message |
 """
 
@@ -29,14 +29,23 @@ class EncodedLogits(NamedTuple):
     scale: float
 
 
+def require_finite(logits_NC: FloatArray) -> None:
+    """Refuse what cannot be averaged.
+
+    Raises:
+        PayloadError: NaN or infinity.
+    """
+    if not np.isfinite(logits_NC).all():
+        raise PayloadError("not_finite", "logits_NC holds NaN or infinity; only finite logits can be averaged")
+
+
 def encode_logits(logits_NC: FloatArray, encoding: Encoding) -> EncodedLogits:
     """Encode finite logits.
 
     Raises:
         PayloadError: NaN or infinity, which integer casts would turn into numbers silently; or beyond float16's range.
     """
-    if not np.isfinite(logits_NC).all():
-        raise PayloadError("not_finite", "logits_NC holds NaN or infinity; only finite logits may leave a client")
+    require_finite(logits_NC)
     if encoding == "float32":
         return EncodedLogits(np.ascontiguousarray(logits_NC, dtype=np.float32), 1.0)
     largest = float(np.abs(logits_NC).max(initial=0.0))
@@ -45,7 +54,8 @@ def encode_logits(logits_NC: FloatArray, encoding: Encoding) -> EncodedLogits:
             raise PayloadError("range", f"largest logit {largest:g} exceeds float16's {FLOAT16_MAX:g}; clip first")
         return EncodedLogits(logits_NC.astype(np.float16), 1.0)
     scale = largest / INT8_LEVELS or 1.0
-    return EncodedLogits(np.rint(logits_NC / scale).astype(np.int8), scale)
+    levels = np.rint(logits_NC / np.float64(scale))  # float64, in which the scale of the smallest logits is not zero
+    return EncodedLogits(levels.astype(np.int8), scale)
 
 
 def decode_logits(encoded: EncodedLogits, encoding: Encoding) -> FloatArray:
@@ -59,4 +69,4 @@ def decode_logits(encoded: EncodedLogits, encoding: Encoding) -> FloatArray:
     if not (np.isfinite(encoded.scale) and encoded.scale > 0):
         raise PayloadError("scale", f"scale = {encoded.scale}; a positive finite number")
     with np.errstate(over="ignore"):  # an overflow becomes infinity, which validation refuses by name
-        return np.asarray(encoded.data.astype(np.float32) * np.float32(encoded.scale), dtype=np.float32)
+        return np.asarray(encoded.data.astype(np.float64) * encoded.scale, dtype=np.float32)

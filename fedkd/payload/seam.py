@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from fedkd.errors import PayloadError
 from fedkd.payload.clipping import clip_logits
 from fedkd.payload.config import PayloadConfig
-from fedkd.payload.encoding import EncodedLogits, decode_logits, encode_logits
+from fedkd.payload.encoding import EncodedLogits, decode_logits, encode_logits, require_finite
 from fedkd.types import FloatArray
 
 
@@ -30,6 +28,7 @@ class PayloadSeam:
         Raises:
             PayloadError: the logits are not finite.
         """
+        require_finite(logits_NC)  # before clipping, which would make a number of an infinity
         clipped, fraction = self.bound(logits_NC)
         return encode_logits(clipped, self.config.encoding), fraction
 
@@ -45,8 +44,7 @@ class PayloadSeam:
         if shape[1] != num_classes:
             raise PayloadError("classes", f"logits have {shape[1]} classes; the problem has {num_classes}")
         logits_NC = decode_logits(encoded, self.config.encoding)
-        if not np.isfinite(logits_NC).all():
-            raise PayloadError("not_finite", "logits hold NaN or infinity; only finite logits are aggregated")
+        require_finite(logits_NC)
         return self.bound(logits_NC)[0]
 
     def bound(self, logits_NC: FloatArray) -> tuple[FloatArray, float]:

@@ -30,5 +30,5 @@ def score(logits_NC: FloatArray, labels_N: IntArray) -> Score:
     """Score logits against true classes. Ties go to the lowest class."""
     shifted = logits_NC.astype(np.float64) - logits_NC.max(axis=1, keepdims=True)
     log_probs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    right = log_probs.argmax(axis=1) == labels_N
+    right = logits_NC.argmax(axis=1) == labels_N
     return Score(float(right.mean()), float(-log_probs[np.arange(len(labels_N)), labels_N].mean()))

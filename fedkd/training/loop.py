@@ -29,8 +29,9 @@ def batches(num_samples: int, batch_size: int, rng: torch.Generator) -> list[Ten
     """Cut a random permutation into batches of indices.
 
     A last batch of a single sample joins the one before it: batch normalisation cannot train on one sample.
+    No samples make no batches: the mean loss of an empty one is NaN.
     """
-    pieces = list(torch.split(torch.randperm(num_samples, generator=rng), batch_size))
+    pieces = list(torch.split(torch.randperm(num_samples, generator=rng), batch_size)) if num_samples else []
     if len(pieces) > 1 and len(pieces[-1]) == 1:
         pieces[-2:] = [torch.cat(pieces[-2:])]
     return pieces

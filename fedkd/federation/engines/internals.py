@@ -5,6 +5,7 @@ Pinned by `flwr>=1.41,<1.42`; `tests/integration/test_flower_internals.py` fails
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,3 +36,15 @@ def task_identity(run_id: int, node_id: int) -> Iterator[None]:
         yield
     finally:
         TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id = before
+
+
+@contextmanager
+def quiet_logger() -> Iterator[None]:
+    """Let Flower's logger speak of warnings and worse only, and give its level back."""
+    logger = logging.getLogger("flwr")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,81 @@
+"""Prediction and scores; scikit-learn is the independent source."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.special import softmax
+from sklearn.metrics import accuracy_score, log_loss
+from torch import nn
+
+from fedkd.seeding import numpy_rng, torch_rng
+from fedkd.training.evaluation import predict_logits, score
+
+
+@pytest.mark.parametrize("num_classes", [2, 10])
+def test_score_agrees_with_scikit_learn(num_classes):
+    rng = numpy_rng(0, num_classes)
+    logits_NC = rng.normal(scale=4, size=(200, num_classes)).astype(np.float32)
+    labels_N = rng.integers(0, num_classes, size=200)
+    result = score(logits_NC, labels_N)
+    probs_NC = softmax(logits_NC.astype(np.float64), axis=1)
+    assert result.accuracy == accuracy_score(labels_N, logits_NC.argmax(axis=1))
+    assert result.loss == pytest.approx(log_loss(labels_N, probs_NC, labels=range(num_classes)), rel=1e-9)
+
+
+FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
+LOGITS = hnp.arrays(np.float32, st.tuples(st.integers(1, 8), st.integers(2, 5)), elements=FINITE)
+
+
+@settings(deadline=None)
+@given(LOGITS, st.integers(0, 1))
+def test_score_is_finite_and_counts_the_largest_logit_for_all_finite_logits(logits_NC, label):
+    labels_N = np.full(len(logits_NC), label)
+    result = score(logits_NC, labels_N)
+    assert result.accuracy == accuracy_score(labels_N, logits_NC.argmax(axis=1))
+    assert np.isfinite(result.loss)
+    assert result.loss >= 0
+
+
+def test_logits_that_differ_by_less_than_rounding_of_the_loss_still_rank():
+    assert score(np.array([[1e-30, 2e-30]], np.float32), np.array([1])).accuracy == 1.0
+
+
+def test_ties_go_to_the_lowest_class():
+    logits_NC = np.array([[1, 1, 0], [0, 1, 1]], dtype=np.float32)
+    assert score(logits_NC, np.array([0, 1])).accuracy == 1.0
+    assert score(logits_NC, np.array([1, 2])).accuracy == 0.0
+
+
+def test_equal_logits_lose_the_log_of_the_number_of_classes():
+    assert score(np.full((3, 7), 1e4, np.float32), np.array([0, 3, 6])).loss == pytest.approx(np.log(7))
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 21, 512])
+def test_batching_changes_nothing_beyond_rounding(batch_size, make_model, problem):
+    model = make_model(batch_norm=True, dropout=0.5)
+    logits_NC = predict_logits(model, problem[0], batch_size)
+    assert logits_NC.shape == (21, 3)
+    assert logits_NC.dtype == np.float32
+    with torch.no_grad():
+        expected = model.eval()(problem[0]).numpy()
+    np.testing.assert_allclose(logits_NC, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_evaluation_mode_is_used_and_statistics_stay(make_model, problem):
+    model = make_model(batch_norm=True, dropout=0.5).train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    first, second = (predict_logits(model, problem[0]) for _ in range(2))
+    assert np.array_equal(first, second), "dropout was drawn"
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert not model.training
+
+
+def test_logits_of_half_precision_models_come_as_float32():
+    images = torch.randn(3, 1, 4, 4, generator=torch_rng(0)).bfloat16()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2).bfloat16())
+    assert predict_logits(model, images).dtype == np.float32
