@@ -40,14 +40,17 @@ def _errors_as_lines() -> Iterator[None]:
     try:
         yield
     except FedkdError as error:
-        err.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        _print_error(f"error: {error}")
         raise typer.Exit(error.exit_code) from error
     except Exception as error:  # the last line of defence: a person gets a sentence, not a traceback
         if isinstance(error, typer.Exit) or os.environ.get("FEDKD_DEBUG"):
             raise
-        message = f"unexpected error: {type(error).__name__}: {error} (FEDKD_DEBUG=1 shows where)"
-        err.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
+        _print_error(f"unexpected error: {type(error).__name__}: {error} (FEDKD_DEBUG=1 shows where)")
         raise typer.Exit(1) from error
+
+
+def _print_error(message: str) -> None:
+    err.print(" ".join(message.split()), style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.callback(invoke_without_command=True)
@@ -79,7 +82,8 @@ def simulate(
             with progress:
                 record = run(config, progress)
         except KeyboardInterrupt:
-            err.print(f"interrupted; finished rounds are in {progress.folder}", highlight=False, markup=False)
+            where = f"finished rounds are in {progress.folder}" if progress.folder else "no round was begun"
+            err.print(f"interrupted; {where}", highlight=False, markup=False, soft_wrap=True)
             raise typer.Exit(130) from None
         if as_json:
             typer.echo(record.model_dump_json())

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
-from fedkd.config_errors import config_error
+from fedkd.config_errors import blaming_builder, config_error
 from fedkd.data.config import DataConfig
 from fedkd.distillation import StudentConfig
 from fedkd.errors import ConfigError
-from fedkd.methods import REFERENCES, MethodConfig, method_config_type
+from fedkd.methods import REFERENCES, MethodConfig, build_method, method_config_type
 from fedkd.methods.fkd import FkdConfig
 from fedkd.models.config import ModelName
 from fedkd.payload import PayloadConfig
@@ -44,7 +44,7 @@ class RunConfig(Section):
     @field_validator("name")
     @classmethod
     def _one_path_part(cls, value: str) -> str:
-        if Path(value).name != value:
+        if Path(value).name != value or value == ".." or "\0" in value:
             raise ValueError("a single folder name without separators")
         return value
 
@@ -110,7 +110,9 @@ class ExperimentConfig(Section):
 
 
 def _parse_method(values: Mapping[str, Any]) -> MethodConfig:
-    config_type = method_config_type(str(values.get("name", FkdConfig().name)))
+    name = str(values.get("name", FkdConfig().name))
+    with blaming_builder(name):
+        config_type = method_config_type(name)
     try:
         return config_type.model_validate(values)
     except ValidationError as cause:
@@ -118,7 +120,10 @@ def _parse_method(values: Mapping[str, Any]) -> MethodConfig:
 
 
 def _check_combinations(config: ExperimentConfig) -> None:
-    clients, method = config.clients, config.method
+    clients, method, student = config.clients, config.method, config.student
+    if method.name not in REFERENCES:
+        with blaming_builder(method.name):
+            build_method(method)
     if method.alpha < 1 and not config.data.public.labelled:
         raise ConfigError(
             "method.alpha",
@@ -132,10 +137,10 @@ def _check_combinations(config: ExperimentConfig) -> None:
                 f"clients.{key}", getattr(clients, key), f"at most clients.number, which is {clients.number}"
             )
     weights_travel = method.name == "feddf" or method.name in REFERENCES
-    if weights_travel and config.student.model not in clients.models:
+    if weights_travel and student.model not in clients.models:
         raise ConfigError(
             "student.model",
-            config.student.model,
+            student.model,
             f"with {method.name} the student is an average of clients: one of clients.models, {list(clients.models)}",
         )
     if method.public_per_round > config.data.public.size:
@@ -144,10 +149,8 @@ def _check_combinations(config: ExperimentConfig) -> None:
             method.public_per_round,
             f"at most data.public.size, which is {config.data.public.size}",
         )
-    if config.student.patience and not config.student.holdout_fraction:
-        raise ConfigError(
-            "student.patience", config.student.patience, "0, or a student.holdout_fraction above 0 to watch"
-        )
+    if student.patience and not student.holdout_fraction:
+        raise ConfigError("student.patience", student.patience, "0, or a student.holdout_fraction above 0 to watch")
 
 
 def parse_config(values: Mapping[str, Any]) -> ExperimentConfig:
@@ -172,7 +175,7 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> ExperimentCo
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as cause:
         raise ConfigError("CONFIG", str(path), f"a readable TOML file ({cause.strerror})") from cause
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
+    except ValueError as cause:  # not TOML, not UTF-8, or a number beyond Python's limit
         raise ConfigError("CONFIG", str(path), f"valid TOML ({cause})") from cause
     for override in overrides:
         _apply(values, override)
@@ -187,7 +190,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise ConfigError("--set", override, "section.key=value")
     try:
         value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         value = text.strip()
     for depth, part in enumerate(path[:-1], start=1):
         values = values.setdefault(part, {})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from fedkd.errors import ConfigError, nearest
+from fedkd.errors import ConfigError, FedkdError, nearest
 
 
 def config_error(cause: ValidationError, root: type[BaseModel], section: str = "") -> ConfigError:
@@ -24,6 +25,17 @@ def config_error(cause: ValidationError, root: type[BaseModel], section: str = "
     if len(problems) > 1:
         allowed += f" (and {len(problems) - 1} more: {', '.join(_dotted(p['loc'], section) for p in problems[1:])})"
     return ConfigError(_dotted(first["loc"], section), first["input"], allowed)
+
+
+@contextmanager
+def blaming_builder(name: str) -> Iterator[None]:
+    """Importing and calling a user's builder runs any code: what it raises becomes a `ConfigError` with its cause."""
+    try:
+        yield
+    except FedkdError:
+        raise
+    except Exception as cause:
+        raise ConfigError("method.name", name, f"a builder that works ({type(cause).__name__}: {cause})") from cause
 
 
 def _dotted(location: Sequence[str | int], section: str) -> str:

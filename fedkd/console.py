@@ -41,6 +41,7 @@ class ProgressBar(RunObserver):
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            disable=not console.is_interactive,
         )
         self._task = self._progress.add_task("meeting clients", total=rounds)
 
@@ -53,15 +54,18 @@ class ProgressBar(RunObserver):
     ) -> None:
         self._progress.stop()
 
+    def _print(self, line: str) -> None:
+        self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
     def on_folder(self, path: Path) -> None:
         """Remember where the run lies."""
         self.folder = path
 
     def on_clients(self, clients: Sequence[int], refused: Sequence[Refusal]) -> None:
         """Name the clients that were refused."""
-        self._progress.console.print(f"{len(clients)} clients take part", highlight=False)
+        self._print(f"{len(clients)} clients take part")
         for refusal in refused:
-            self._progress.console.print(f"refused client {refusal.client}: {refusal.detail}", highlight=False)
+            self._print(f"refused client {refusal.client}: {refusal.detail}")
 
     def on_reply(self, server_round: int, replies: int, expected: int) -> None:
         """Advance within the round; the last tenth of it is the server's."""
@@ -75,11 +79,11 @@ class ProgressBar(RunObserver):
     def on_round(self, record: RoundRecord) -> None:
         """Print the round, and name every refused reply."""
         self._progress.update(self._task, completed=record.server_round)
-        self._progress.console.print(round_line(record), highlight=False)
+        self._print(round_line(record))
         for refusal in record.refused:
-            self._progress.console.print(f"  refused client {refusal.client}: {refusal.detail}", highlight=False)
+            self._print(f"  refused client {refusal.client}: {refusal.detail}")
         if not record.completed:
-            self._progress.console.print("  too few usable replies: the old student stays", highlight=False)
+            self._print("  too few usable replies: the old student stays")
 
     def on_bounds(self, what: str, done: int, total: int) -> None:
         """Show the training of the bounds."""

@@ -103,6 +103,7 @@ def _restored(kind: type[FedkdError], args: tuple[Any, ...]) -> FedkdError:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `" (did you mean 'x'?)"` for the known word closest to `word`, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    """Return `" (did you mean 'x'?)"` for the known word closest to `word`, upper case or lower, or an empty string."""
+    spelling = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(word.lower(), spelling, n=1, cutoff=0.5)
+    return f" (did you mean {spelling[close[0]]!r}?)" if close else ""

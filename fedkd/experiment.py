@@ -60,11 +60,11 @@ def run(config: ExperimentConfig, observer: RunObserver | None = None) -> RunRec
     observer.on_folder(store.path)
     with TensorBoardWriter(store.tensorboard_path) as events:
         result = simulate(config, Observers([_Recorder(store, events), observer]))
-    bounds = cached_bounds(config, workspace, observer.on_bounds) if config.run.bounds else Bounds()
     if result.student is not None:
         input_shape = "x".join(str(size) for size in workspace.data.input_shape)
         metadata = {"model": config.student.model, "input_shape": input_shape, "fedkd": __version__}
         store.write_student(result.student, metadata)
+    bounds = cached_bounds(config, workspace, observer.on_bounds) if config.run.bounds else Bounds()
     record = summarise(store, config, result.history, bounds)
     store.write_run(record)
     write_report(store, record)

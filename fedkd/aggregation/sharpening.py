@@ -20,7 +20,8 @@ def unchanged(teacher_logits_NC: FloatArray) -> FloatArray:
 def entropy_reduction(era_temperature: float) -> Sharpener:
     """Entropy reduction: softmax(p / T), p the teacher's probabilities (DS-FL, Itahara et al. 2021, eq. 13).
 
-    With T < 1 it sharpens most distributions; it cannot reach past odds of exp(1/T), since p ≤ 1.
+    Whether it sharpens depends on T: of C nearly equal classes it widens the gaps where T < 1/C and narrows them
+    where T > 1/C. It cannot reach past odds of exp(1/T), since p ≤ 1.
     """
 
     def sharpen(teacher_logits_NC: FloatArray) -> FloatArray:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -240,9 +241,12 @@ def _array(content: RecordDict, record: str, key: str) -> npt.NDArray[Any]:
 
 def _numpy(array: Array, name: str) -> npt.NDArray[Any]:
     try:
-        return array.numpy()
-    except (ValueError, TypeError, OSError, EOFError) as cause:
+        values = array.numpy()
+    except (ValueError, TypeError, OSError, EOFError, MemoryError, OverflowError, BadZipFile) as cause:
         raise PayloadError("malformed", f"array {name!r} cannot be read ({cause})") from cause
+    if not isinstance(values, np.ndarray):
+        raise PayloadError("malformed", f"array {name!r} cannot be read (an archive, not an array)")
+    return values
 
 
 def _weights(content: RecordDict) -> Weights:

@@ -185,7 +185,7 @@ def test_a_run_without_one_usable_reply_fails_and_says_why(
         CASES["NaN"][0](reply.content)
         return reply
 
-    with pytest.raises(RoundError, match="no round had 1 usable replies.*not_finite"):
+    with pytest.raises(RoundError, match=r"no round had 1 usable replies.*not_finite"):
         run_tampered(small_config(), tamper)
 
 

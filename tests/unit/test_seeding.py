@@ -31,11 +31,11 @@ def test_a_seed_is_the_top_63_bits_of_the_sha256_of_the_path(path, text):
 
 def test_known_values_stay():
     """Written down once; a change here changes every result that was ever published."""
-    assert derive_seed(0) == KNOWN[0]
-    assert derive_seed(42, "client", 3, "round", 7) == KNOWN[1]
+    assert derive_seed(0) == 7520536977032167579
+    assert derive_seed(42, "client", 3, "round", 7) == 5862303844811195484
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.integers(-(2**70), 2**70), PATHS)
 def test_seeds_fit_every_generator(root, path):
     seed = derive_seed(root, *path)
@@ -43,7 +43,7 @@ def test_seeds_fit_every_generator(root, path):
     assert torch_rng(root, *path).initial_seed() == seed
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.tuples(st.integers(0, 5), PATHS), st.tuples(st.integers(0, 5), PATHS))
 def test_different_paths_have_different_seeds(first, second):
     same = first[0] == second[0] and first[1] == second[1]
@@ -98,9 +98,8 @@ def test_the_global_generators_come_back_as_they_were(torch_state):
 def test_they_come_back_after_an_error_too(torch_state):
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    with pytest.raises(KeyError), isolated_torch_rng(9):
-        torch.rand(3)
-        raise KeyError
+    with pytest.raises(RuntimeError, match="invalid shape"), isolated_torch_rng(9):
+        torch.rand(3).view(-7)
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -38,7 +38,7 @@ def expected_kl(student_NC: np.ndarray, teacher_NC: np.ndarray, temperature: flo
     return temperature**2 * rel_entr(teacher_probs, student_probs).sum(axis=1).mean()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(logit_pairs(), st.sampled_from(TEMPERATURES))
 def test_kd_loss_agrees_with_scipy(pair, temperature):
     student, teacher = pair
@@ -58,7 +58,7 @@ def test_the_divergence_runs_from_the_teacher_to_the_student():
     assert float(kd_loss(student, teacher)) != pytest.approx(float(kd_loss(teacher, student)), rel=1e-2)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(logit_pairs(), st.sampled_from(TEMPERATURES))
 def test_gradient_per_sample_is_temperature_times_the_difference_of_probabilities(pair, temperature):
     student, teacher = (torch.from_numpy(logits) for logits in pair)

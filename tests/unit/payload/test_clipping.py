@@ -13,7 +13,7 @@ LOGITS = hnp.arrays(
 RANGES = st.floats(0.5, 80, width=32)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(LOGITS, RANGES)
 def test_what_lies_inside_stays_and_the_rest_goes_to_the_border(logits_NC, clipping_range):
     before = logits_NC.copy()
@@ -26,7 +26,7 @@ def test_what_lies_inside_stays_and_the_rest_goes_to_the_border(logits_NC, clipp
     assert np.array_equal(logits_NC, before), "the caller's array was changed"
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(LOGITS, RANGES)
 def test_clipping_twice_changes_nothing(logits_NC, clipping_range):
     once, _ = clip_logits(logits_NC, clipping_range)

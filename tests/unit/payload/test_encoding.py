@@ -25,14 +25,14 @@ def round_trip(logits_NC, encoding):
     return decode_logits(encode_logits(logits_NC, encoding), encoding)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(logits(FLOAT32_MAX))
 def test_float32_keeps_every_bit(logits_NC):
     back = round_trip(logits_NC, "float32")
     assert back.tobytes() == logits_NC.tobytes()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(logits(65504.0))
 def test_float16_errs_by_two_to_the_minus_eleven(logits_NC):
     error = np.abs(round_trip(logits_NC, "float16").astype(np.float64) - logits_NC)
@@ -40,7 +40,7 @@ def test_float16_errs_by_two_to_the_minus_eleven(logits_NC):
 
 
 @pytest.mark.parametrize("largest", [1e-40, 1e-3, 30.0, FLOAT32_MAX])
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_int8_errs_by_half_a_step(largest, data):
     logits_NC = data.draw(logits(float(np.float32(largest))))

@@ -31,7 +31,7 @@ FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 LOGITS = hnp.arrays(np.float32, st.tuples(st.integers(1, 8), st.integers(2, 5)), elements=FINITE)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(LOGITS, st.integers(0, 1))
 def test_score_is_finite_and_counts_the_largest_logit_for_all_finite_logits(logits_NC, label):
     labels_N = np.full(len(logits_NC), label)

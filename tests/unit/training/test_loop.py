@@ -13,14 +13,14 @@ from fedkd.training.config import OptimizerSection
 from fedkd.training.loop import batches, make_optimizer, run_epoch
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(num_samples=st.integers(0, 60), batch_size=st.integers(1, 20), seed=st.integers(0, 2**32))
 def test_every_sample_is_in_exactly_one_batch(num_samples, batch_size, seed):
     pieces = batches(num_samples, batch_size, torch_rng(seed))
     assert sorted(index for piece in pieces for index in piece.tolist()) == list(range(num_samples))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(num_samples=st.integers(2, 60), batch_size=st.integers(2, 20))
 def test_no_batch_holds_one_sample_and_all_but_the_last_are_full(num_samples, batch_size):
     sizes = [len(piece) for piece in batches(num_samples, batch_size, torch_rng(0))]

@@ -46,7 +46,7 @@ def plain_loop(model, images, labels, *, epochs, batch_size, rate, momentum, dec
                     full = gradient + mu * (p - start[i]) + decay * p if mu or decay else gradient
                     velocity = velocities[i]
                     velocities[i] = full.clone() if velocity is None else momentum * velocity + full
-                    p -= rate * velocities[i]
+                    p.add_(velocities[i], alpha=-rate)  # one rounding, where the machine fuses the product
             total += (float(loss.detach()) + penalty) * len(chunk)
         means.append(total / len(order))
     return means

@@ -1,0 +1,133 @@
+"""What every aggregator keeps, and what those that call themselves `sum_decomposable` keep besides."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.special import log_softmax, softmax
+
+from fedkd.aggregation import AGGREGATORS, SumAggregator
+from fedkd.errors import PayloadError
+from fedkd.seeding import numpy_rng
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(2, 6))
+
+every_aggregator = pytest.mark.parametrize("aggregator", [kind() for kind in AGGREGATORS.values()], ids=AGGREGATORS)
+every_sum = pytest.mark.parametrize(
+    "aggregator",
+    [kind() for kind in AGGREGATORS.values() if kind.sum_decomposable],
+    ids=[name for name, kind in AGGREGATORS.items() if kind.sum_decomposable],
+)
+property_test = settings(deadline=None, max_examples=20)
+
+
+def client_logits(largest: float) -> st.SearchStrategy[np.ndarray]:
+    return hnp.arrays(np.float32, SHAPES, elements=st.floats(-largest, largest, width=32))
+
+
+@every_aggregator
+@property_test
+@given(logits_KNC=client_logits(FLOAT32_MAX))
+def test_finite_logits_become_finite_float32_logits_and_stay_themselves(aggregator, logits_KNC):
+    before = logits_KNC.copy()
+    teacher_NC = aggregator(logits_KNC)
+    assert teacher_NC.shape == logits_KNC.shape[1:]
+    assert teacher_NC.dtype == np.float32
+    assert np.isfinite(teacher_NC).all()
+    assert np.array_equal(logits_KNC, before)
+
+
+@every_aggregator
+@property_test
+@given(logits_KNC=client_logits(30.0), data=st.data())
+def test_the_order_of_clients_changes_nothing_beyond_rounding(aggregator, logits_KNC, data):
+    order = data.draw(st.permutations(range(len(logits_KNC))))
+    np.testing.assert_allclose(aggregator(logits_KNC[order]), aggregator(logits_KNC), rtol=1e-6, atol=1e-6)
+
+
+@every_aggregator
+@property_test
+@given(logits_KNC=client_logits(FLOAT32_MAX))
+def test_the_order_of_clients_changes_nothing_beyond_rounding_at_any_size(aggregator, logits_KNC):
+    largest = np.abs(logits_KNC.astype(np.float64)).max()
+    forth, back = aggregator(logits_KNC).astype(np.float64), aggregator(logits_KNC[::-1]).astype(np.float64)
+    np.testing.assert_allclose(back, forth, rtol=1e-6, atol=1e-12 * largest)
+
+
+@every_aggregator
+@property_test
+@given(logits_KNC=client_logits(100.0), num_clients=st.integers(1, 7))
+def test_identical_clients_give_that_clients_distribution(aggregator, logits_KNC, num_clients):
+    logits_NC = logits_KNC[0]
+    teacher_NC = aggregator(np.stack([logits_NC] * num_clients))
+    expected_NC = log_softmax(logits_NC.astype(np.float64), axis=1)
+    np.testing.assert_allclose(log_softmax(teacher_NC.astype(np.float64), axis=1), expected_NC, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(softmax(teacher_NC, axis=1), np.exp(expected_NC), rtol=1e-4, atol=1e-6)
+
+
+@every_aggregator
+def test_samples_do_not_see_each_other(aggregator):
+    logits_KNC = numpy_rng(0, "logits").normal(scale=5, size=(4, 6, 3)).astype(np.float32)
+    apart = np.concatenate([aggregator(logits_KNC[:, [n]]) for n in range(6)])
+    np.testing.assert_allclose(apart, aggregator(logits_KNC), rtol=1e-6)
+
+
+@every_aggregator
+def test_classes_may_be_renamed(aggregator):
+    logits_KNC = numpy_rng(0, "logits").normal(scale=5, size=(4, 6, 3)).astype(np.float32)
+    np.testing.assert_allclose(aggregator(logits_KNC[:, :, [2, 0, 1]]), aggregator(logits_KNC)[:, [2, 0, 1]], rtol=1e-6)
+
+
+@every_aggregator
+def test_the_same_input_gives_the_same_bits(aggregator):
+    logits_KNC = numpy_rng(0, "logits").normal(scale=5, size=(7, 50, 10)).astype(np.float32)
+    again = type(aggregator)()
+    assert aggregator(logits_KNC).tobytes() == aggregator(logits_KNC).tobytes() == again(logits_KNC).tobytes()
+
+
+@every_aggregator
+def test_no_samples_make_no_answers(aggregator):
+    assert aggregator(np.zeros((3, 0, 4), np.float32)).shape == (0, 4)
+
+
+@every_aggregator
+@pytest.mark.parametrize("shape", [(3, 4), (4,), (), (1, 2, 3, 4), (0, 2, 3), (2, 3, 0), (2, 3, 1)], ids=str)
+def test_wrong_shapes_are_refused(aggregator, shape):
+    with pytest.raises(PayloadError, match="classes ≥ 2") as refusal:
+        aggregator(np.zeros(shape, np.float32))
+    assert refusal.value.reason == "shape"
+
+
+@every_aggregator
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_number_that_is_not_finite_is_enough_to_refuse(aggregator, bad):
+    logits_KNC = np.zeros((3, 4, 5), np.float32)
+    logits_KNC[2, 3, 4] = bad
+    with pytest.raises(PayloadError, match="only finite logits") as refusal:
+        aggregator(logits_KNC)
+    assert refusal.value.reason == "not_finite"
+
+
+@every_aggregator
+def test_only_sums_call_themselves_decomposable(aggregator):
+    assert aggregator.sum_decomposable == isinstance(aggregator, SumAggregator)
+
+
+@every_sum
+@property_test
+@given(logits_KNC=client_logits(50.0))
+def test_the_teacher_is_finished_from_the_sum_of_what_each_client_computes_alone(aggregator, logits_KNC):
+    alone = [type(aggregator)().contribution(logits_NC) for logits_NC in logits_KNC]
+    finished = aggregator.finish(np.sum(alone, axis=0), len(logits_KNC))
+    np.testing.assert_allclose(aggregator(logits_KNC), finished, rtol=1e-5, atol=1e-5)
+
+
+@every_sum
+def test_sums_of_groups_of_clients_do_as_well(aggregator):
+    logits_KNC = numpy_rng(0, "logits").normal(scale=5, size=(5, 6, 3)).astype(np.float32)
+    left, right = (sum(aggregator.contribution(z) for z in group) for group in (logits_KNC[:2], logits_KNC[2:]))
+    np.testing.assert_allclose(aggregator.finish(left + right, 5), aggregator(logits_KNC), rtol=1e-5, atol=1e-6)
