@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from fedkd._version import __version__
-from fedkd.errors import FedkdError
+from fedkd.errors import ConfigError, FedkdError
 
 app = typer.Typer(
     name="fedkd",
@@ -139,6 +139,8 @@ def data(
     with _errors_as_lines():
         from fedkd.console import available_lines, data_lines
 
+        if config_path is None and (overrides or plot):
+            raise ConfigError("CONFIG", None, "an experiment, where --set or --plot is given")
         if config_path is None:
             lines = available_lines()
         else:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from fedkd.aggregation.base import log_softmax
 from fedkd.config import parse_config
@@ -16,6 +17,7 @@ from fedkd.errors import RunFolderError
 from fedkd.models.registry import build_model
 from fedkd.reporting import RunStore
 from fedkd.training.evaluation import predict_logits
+from fedkd.types import InputShape
 
 
 class Prediction(NamedTuple):
@@ -34,21 +36,40 @@ def predict(run_dir: Path | str, images: Path | str) -> list[Prediction]:
         images: an image file, a folder of images, or an `.npz` of arrays; adapted to the student's input.
 
     Raises:
-        RunFolderError: the run is not finished, or its method has no student.
+        RunFolderError: the run is not finished, its method has no student, or the student does not fit the rest.
         DataError: the images cannot be read.
     """
     store = RunStore.open(Path(run_dir))
     record = store.read_run()
     if not store.student_path.is_file():
         raise RunFolderError(f"{store.path} has no student: method {record.method} leaves none")
-    config, metadata = parse_config(store.read_config()), store.read_student_metadata()
     class_names = store.read_partition().class_names
-    channels, height, width = (int(size) for size in metadata["input_shape"].split("x"))
-    names, images_NCHW = load_images(Path(images), (channels, height, width))
-    model = build_model(config.student.model, (channels, height, width), len(class_names), seed=0)
-    model.load_state_dict({key: torch.from_numpy(array) for key, array in store.read_student().items()})
+    input_shape = _input_shape(store)
+    names, images_NCHW = load_images(Path(images), input_shape)
+    model = _student(store, input_shape, len(class_names))
     probs_NC = np.exp(log_softmax(predict_logits(model, torch.from_numpy(to_float(images_NCHW)))))
     return [
         Prediction(name, class_names[best], float(probs[best]))
         for name, probs, best in zip(names, probs_NC, probs_NC.argmax(axis=1), strict=True)
     ]
+
+
+def _input_shape(store: RunStore) -> InputShape:
+    text = store.read_student_metadata().get("input_shape", "")
+    sizes = text.split("x")
+    if len(sizes) != 3 or not all(size.isdecimal() for size in sizes):
+        raise RunFolderError(f"{store.student_path} does not say its input_shape as CxHxW: {text!r}")
+    channels, height, width = (int(size) for size in sizes)
+    return channels, height, width
+
+
+def _student(store: RunStore, input_shape: InputShape, num_classes: int) -> nn.Module:
+    name = parse_config(store.read_config()).student.model
+    model = build_model(name, input_shape, num_classes, seed=0)
+    try:
+        model.load_state_dict({key: torch.from_numpy(array) for key, array in store.read_student().items()})
+    except RuntimeError as cause:
+        raise RunFolderError(
+            f"{store.student_path} does not fit student.model = {name!r} of its configuration"
+        ) from cause
+    return model

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from fedkd.aggregation.base import Aggregator
 from fedkd.aggregation.mean import ConfidenceWeighted, MeanLogits, MeanProbabilities
@@ -20,6 +23,11 @@ AGGREGATORS: Mapping[str, type[Aggregator]] = MappingProxyType(
 )
 
 
+def _known(name: str) -> str:
+    make_aggregator(name)
+    return name
+
+
 def make_aggregator(name: str) -> Aggregator:
     """Return the aggregator of that name.
 
@@ -29,3 +37,7 @@ def make_aggregator(name: str) -> Aggregator:
     if name not in AGGREGATORS:
         raise ConfigError("method.aggregator", name, f"one of {', '.join(AGGREGATORS)}{nearest(name, AGGREGATORS)}")
     return AGGREGATORS[name]()
+
+
+AggregatorName = Annotated[str, AfterValidator(_known)]
+"""The type of a configuration key that names an aggregator."""

@@ -24,6 +24,12 @@ from fedkd.distillation import DistillationConfig
 from fedkd.types import FloatArray, Section
 
 
+class DigestionConfig(DistillationConfig):
+    """How a client learns from the teacher's soft labels."""
+
+    epochs: int = Field(1, ge=0, description="passes over the public samples of the round")
+
+
 class MethodConfig(Section):
     """Keys every method has."""
 
@@ -31,8 +37,8 @@ class MethodConfig(Section):
     temperature: float = Field(1.0, gt=0, description="T of the soft loss, for the student and for digestion")
     alpha: float = Field(1.0, ge=0, le=1, description="weight of the soft loss; below 1 needs a labelled public set")
     public_per_round: int = Field(0, ge=0, description="public samples drawn for each round; 0: all of them")
-    digestion: DistillationConfig = Field(
-        DistillationConfig(epochs=1), description="how a client learns from the teacher's soft labels"
+    digestion: DigestionConfig = Field(
+        DigestionConfig(), description="how a client learns from the teacher's soft labels"
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from fedkd.aggregation import Weights, make_aggregator, weighted_average
+from fedkd.aggregation import AggregatorName, Weights, make_aggregator, weighted_average
 from fedkd.methods.base import Contribution, Method, MethodConfig
 
 
@@ -16,7 +16,7 @@ class FedDFConfig(MethodConfig):
     """Keys of `feddf`."""
 
     name: str = "feddf"
-    aggregator: str = Field("mean_logits", description="how logits become a teacher")
+    aggregator: AggregatorName = Field("mean_logits", description="how logits become a teacher")
 
 
 def average_weights(previous: Weights, contributions: Sequence[Contribution]) -> Weights:

@@ -5,22 +5,27 @@ The paper pre-trains on labels of the public set; here that set is unlabelled, s
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
-from fedkd.aggregation import make_aggregator
-from fedkd.distillation import DistillationConfig
-from fedkd.methods.base import Method, MethodConfig
+from fedkd.aggregation import AggregatorName, make_aggregator
+from fedkd.methods.base import DigestionConfig, Method, MethodConfig
+
+
+class FedMDDigestion(DigestionConfig):
+    """How a client digests the consensus; the defaults are those of the authors' code."""
+
+    batch_size: int = Field(256, ge=1, description="public samples per step")
+    loss: Literal["kl", "l1", "mse"] = Field("l1", description="soft loss: T²·KL, or a distance of logits")
 
 
 class FedMDConfig(MethodConfig):
-    """Keys of `fedmd`; the digestion defaults are those of the authors' code."""
+    """Keys of `fedmd`."""
 
     name: str = "fedmd"
-    aggregator: str = Field("mean_logits", description="how logits become the consensus")
-    digestion: DistillationConfig = Field(
-        DistillationConfig(epochs=1, batch_size=256, optimizer="adam", learning_rate=0.001, loss="l1"),
-        description="how a client digests the consensus",
-    )
+    aggregator: AggregatorName = Field("mean_logits", description="how logits become the consensus")
+    digestion: FedMDDigestion = Field(FedMDDigestion(), description="how a client digests the consensus")
 
 
 def build(config: FedMDConfig) -> Method:

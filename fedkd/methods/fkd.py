@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedkd.aggregation import Sharpener, entropy_reduction, make_aggregator, unchanged
+from fedkd.aggregation import AggregatorName, Sharpener, entropy_reduction, make_aggregator, unchanged
 from fedkd.methods.base import Method, MethodConfig, previous_weights
 
 
@@ -14,7 +14,7 @@ class FkdConfig(MethodConfig):
     """Keys of `fkd`."""
 
     name: str = "fkd"
-    aggregator: str = Field("mean_logits", description="how logits become a teacher")
+    aggregator: AggregatorName = Field("mean_logits", description="how logits become a teacher")
     sharpening: Literal["none", "entropy_reduction"] = Field("none", description="how the teacher is sharpened")
     era_temperature: float = Field(0.1, gt=0, description="T of entropy reduction")
 

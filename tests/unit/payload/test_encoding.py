@@ -49,6 +49,11 @@ def test_int8_errs_by_half_a_step(largest, data):
     assert (error <= half_step * (1 + 1e-4) + SMALLEST).all()  # beyond the half step, only float32's own rounding
 
 
+def test_int8_keeps_logits_whose_scale_is_below_float32():
+    logits_NC = np.array([[1e-44, -1e-44, 0.0]], np.float32)
+    assert np.array_equal(round_trip(logits_NC, "int8"), logits_NC)
+
+
 def test_int8_uses_all_its_levels_and_keeps_the_largest():
     logits_NC = np.linspace(-2.54, 2.54, 255, dtype=np.float32)[None]
     encoded = encode_logits(logits_NC, "int8")
