@@ -72,9 +72,8 @@ def simulate(
     """Run one experiment: a whole federation on this machine."""
     with _errors_as_lines():
         from fedkd.config import load_config
-        from fedkd.console import ProgressBar
+        from fedkd.console import ProgressBar, print_results
         from fedkd.experiment import run
-        from fedkd.reporting import cost_table, result_table
 
         config = load_config(config_path, overrides or ())
         progress = ProgressBar(config.run.rounds, Console(stderr=True, quiet=quiet))
@@ -88,8 +87,7 @@ def simulate(
         if as_json:
             typer.echo(record.model_dump_json())
         elif not quiet:
-            out.print(result_table(record), cost_table(record))
-            out.print(f"report: {Path(record.run_dir) / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+            print_results(record, Path(record.run_dir) / "report.html", out)
 
 
 @app.command(epilog="Example:  fedkd report runs/fkd-digits-s0-20260131-142530-1a2b3c")
@@ -99,14 +97,13 @@ def report(
 ) -> None:
     """Write the report of a run anew and print its result table."""
     with _errors_as_lines():
+        from fedkd.console import print_results
         from fedkd.experiment import read_run, write_report
-        from fedkd.reporting import cost_table, result_table
 
         store, record = read_run(run_dir)
         path = write_report(store, record)
         if not quiet:
-            out.print(result_table(record), cost_table(record))
-            out.print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
+            print_results(record, path, out)
 
 
 @app.command(epilog="Example:  fedkd predict runs/fkd-digits-s0-20260131-142530-1a2b3c photos/")

@@ -17,8 +17,8 @@ from fedkd.experiment import RunObserver
 from fedkd.federation.workspace import open_workspace
 from fedkd.methods import available_methods
 from fedkd.models.registry import available_models
-from fedkd.records import PartitionRecord, Refusal, RoundRecord
-from fedkd.reporting import partition_plot, round_line
+from fedkd.records import PartitionRecord, Refusal, RoundRecord, RunRecord
+from fedkd.reporting import cost_table, partition_plot, result_table, round_line
 from fedkd.reporting.files import naming_failures
 
 
@@ -88,6 +88,12 @@ class ProgressBar(RunObserver):
     def on_bounds(self, what: str, done: int, total: int) -> None:
         """Show the training of the bounds."""
         self._progress.update(self._task, description=f"bounds: {what}", completed=done, total=total)
+
+
+def print_results(record: RunRecord, report: Path, console: Console) -> None:
+    """Print what a run reached and cost, and where its report lies."""
+    console.print(result_table(record), cost_table(record))
+    console.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
 
 
 def partition_lines(partition: PartitionRecord) -> list[str]:

@@ -14,7 +14,7 @@ from fedkd import experiment
 from fedkd.config import ExperimentConfig, load_config
 from fedkd.data.federated import load_federated_data
 from fedkd.experiment import RunObserver, read_run
-from fedkd.federation import bounds_cache
+from fedkd.federation import bounds_cache, references
 from fedkd.records import Bounds, RoundRecord, RunRecord
 from fedkd.reporting import RunStore
 
@@ -31,7 +31,7 @@ def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Seeds of the bounds that were really trained, in order."""
     seeds: list[int] = []
-    train = bounds_cache.train_bounds
+    train = references.train_bounds
 
     def counted(config: ExperimentConfig, *rest: Any) -> Bounds:
         seeds.append(config.run.seed)
