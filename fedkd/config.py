@@ -56,7 +56,9 @@ class ClientsConfig(Section):
     fraction_train: float = Field(1.0, gt=0, le=1, description="share of clients drawn for each round")
     min_train_nodes: int = Field(2, ge=1, description="at least this many clients are drawn")
     min_replies: int = Field(1, ge=1, description="usable replies below which a round keeps the old student")
-    models: tuple[ModelName, ...] = Field(("cnn",), min_length=1, description="architectures, dealt to clients in turn")
+    models: tuple[ModelName, ...] = Field(
+        ("cnn",), min_length=1, strict=False, description="architectures, dealt to clients in turn"
+    )
     dropout_rate: float = Field(0.0, ge=0, lt=1, description="seeded share of drawn clients that never answer")
     straggler_rate: float = Field(
         0.0, ge=0, lt=1, description="seeded share of drawn clients that train but answer after the deadline"

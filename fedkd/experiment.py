@@ -51,11 +51,14 @@ def run(config: ExperimentConfig, observer: RunObserver | None = None) -> RunRec
 
     Raises:
         DataError: the data cannot be read or partitioned as asked.
+        ModelError: a model cannot be imported or does not fit the data.
         RunFolderError: the run folder cannot be made or written.
         RoundError: too few clients can take part, or no round was completed.
     """
     observer = observer or RunObserver()
     workspace = open_workspace(config)
+    for name in {*config.clients.models, config.student.model}:
+        workspace.build_model(name, seed=config.run.seed)  # refuses what does not fit before a folder is made
     store = _open_folder(config, workspace)
     observer.on_folder(store.path)
     with TensorBoardWriter(store.tensorboard_path) as events:

@@ -28,9 +28,11 @@ InputShape = tuple[int, int, int]
 
 
 class Section(BaseModel):
-    """Base of every configuration section: unknown keys, NaN and infinities are refused; instances are frozen."""
+    """Base of every configuration section: unknown keys, NaN, infinities and values of another type are refused (an
+    integer passes for a float); instances are frozen.
+    """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
 
 
 def import_from_path(path: str, error: Callable[[str], FedkdError]) -> Any:

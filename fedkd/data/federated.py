@@ -32,7 +32,7 @@ from fedkd.data.partition import describe_partition, partition
 from fedkd.data.source import Source
 from fedkd.data.sources import load_source
 from fedkd.data.splits import default_test_size, draw
-from fedkd.errors import DataError
+from fedkd.errors import DataError, PartitionError
 from fedkd.records import PartitionRecord
 from fedkd.types import ByteArray, InputShape, IntArray
 
@@ -95,6 +95,8 @@ def load_federated_data(config: DataConfig, num_clients: int, seed: int) -> Fede
     """
     source = load_source(config.source, Path(config.root), config.image_size)
     test, pool = _hold_out_test(source, config, seed)
+    if num_clients > len(pool):
+        raise PartitionError(f"clients.number = {num_clients} is not allowed: {len(pool)} samples are left to divide")
     public, pool = _public_set(source, pool, config, num_clients, seed)
     if config.train_size is not None:
         kept, _ = draw(pool, config.train_size, "data.train_size", len(pool), seed)
