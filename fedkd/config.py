@@ -123,9 +123,10 @@ def _parse_method(values: Mapping[str, Any]) -> MethodConfig:
 
 def _check_combinations(config: ExperimentConfig) -> None:
     clients, method, student = config.clients, config.method, config.student
-    if method.name not in REFERENCES:
+    weights_travel = method.name in REFERENCES
+    if not weights_travel:
         with blaming_builder(method.name):
-            build_method(method)
+            weights_travel = build_method(method).sends == "weights"
     if method.alpha < 1 and not config.data.public.labelled:
         raise ConfigError(
             "method.alpha",
@@ -138,7 +139,13 @@ def _check_combinations(config: ExperimentConfig) -> None:
             raise ConfigError(
                 f"clients.{key}", getattr(clients, key), f"at most clients.number, which is {clients.number}"
             )
-    weights_travel = method.name == "feddf" or method.name in REFERENCES
+    drawn = min(max(int(clients.fraction_train * clients.number), clients.min_train_nodes), clients.number)
+    if clients.min_replies > drawn:
+        raise ConfigError("clients.min_replies", clients.min_replies, f"at most the {drawn} clients drawn for a round")
+    if clients.dropout_rate + clients.straggler_rate > 1:
+        raise ConfigError(
+            "clients.straggler_rate", clients.straggler_rate, "at most 1 together with clients.dropout_rate"
+        )
     if weights_travel and student.model not in clients.models:
         raise ConfigError(
             "student.model",

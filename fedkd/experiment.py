@@ -14,7 +14,17 @@ from fedkd.federation.bounds_cache import cached_bounds
 from fedkd.federation.observers import Observer, Observers
 from fedkd.federation.simulation import simulate
 from fedkd.federation.workspace import Workspace, open_workspace
-from fedkd.records import Bounds, PartitionRecord, RoundRecord, RunRecord, Seconds, Traffic
+from fedkd.records import (
+    Bounds,
+    ClientScores,
+    PartitionRecord,
+    RoundRecord,
+    RunRecord,
+    Seconds,
+    StudentScore,
+    TeacherScore,
+    Traffic,
+)
 from fedkd.reporting import RunStore, TensorBoardWriter, render_report, run_name, write_plots
 
 
@@ -67,25 +77,28 @@ def run(config: ExperimentConfig, observer: RunObserver | None = None) -> RunRec
         input_shape = "x".join(str(size) for size in workspace.data.input_shape)
         metadata = {"model": config.student.model, "input_shape": input_shape, "fedkd": __version__}
         store.write_student(result.student, metadata)
-    bounds = cached_bounds(config, workspace, observer.on_bounds) if config.run.bounds else Bounds()
-    record = summarise(store, config, result.history, bounds)
+    record = summarise(store, config, result.history, Bounds())
     store.write_run(record)
+    if config.run.bounds:
+        record = record.model_copy(update={"bounds": cached_bounds(config, workspace, observer.on_bounds)})
+        store.write_run(record)
     write_report(store, record)
     return record
 
 
 def summarise(store: RunStore, config: ExperimentConfig, history: Sequence[RoundRecord], bounds: Bounds) -> RunRecord:
-    """Sum up a run: the scores of its last completed round, traffic and seconds of all rounds."""
+    """Sum up a run: each score from the last completed round that has it, traffic and seconds of all rounds."""
     completed = [record for record in history if record.completed]
-    last = completed[-1] if completed else RoundRecord(server_round=0, completed=False, selected=(), replied=())
     return RunRecord(
         run_dir=str(store.path),
         method=config.method.name,
         seed=config.run.seed,
         rounds=config.run.rounds,
-        student=last.student,
-        ensemble_teacher=last.ensemble_teacher,
-        clients=last.clients,
+        student=next((r.student for r in reversed(completed) if r.student.accuracy is not None), StudentScore()),
+        ensemble_teacher=next(
+            (r.ensemble_teacher for r in reversed(completed) if r.ensemble_teacher.accuracy is not None), TeacherScore()
+        ),
+        clients=next((r.clients for r in reversed(completed) if r.clients.mean_accuracy is not None), ClientScores()),
         bounds=bounds,
         bytes=Traffic(up=sum(r.bytes.up for r in history), down=sum(r.bytes.down for r in history)),
         seconds=Seconds(**{name: sum(getattr(r.seconds, name) for r in history) for name in Seconds.model_fields}),

@@ -2,7 +2,8 @@
 
 Accuracies are fractions of the global test split, in [0, 1]. `None` stands for what a method does not have
 (FedMD has no student) or what nobody measured. Seconds of clients are summed over clients, seconds of the
-server are wall time. Bytes count arrays and byte strings of the payloads, transport headers left out.
+server are wall time. Bytes count arrays and byte strings of the payloads, with the headers of the array format;
+transport headers are left out.
 """
 
 from __future__ import annotations
@@ -86,7 +87,11 @@ class Distillation(Record):
 
 
 class RoundRecord(Record):
-    """One round. `completed` is false where too few usable replies came and the old student stayed."""
+    """One round. `completed` is false where too few usable replies came and the old student stayed.
+
+    `train_loss` is the clients' mean loss in their last local epoch, `clipped_fraction` the share of their logits that
+    the seam clipped; both are means over the clients whose replies were used.
+    """
 
     server_round: int
     completed: bool
@@ -99,6 +104,8 @@ class RoundRecord(Record):
     ensemble_teacher: TeacherScore = TeacherScore()
     clients: ClientScores = ClientScores()
     distillation: Distillation | None = None
+    train_loss: float | None = None
+    clipped_fraction: float | None = None
     bytes: Traffic = Traffic()
     seconds: Seconds = Seconds()
 

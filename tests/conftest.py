@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("no deadline", deadline=None)  # a slow machine is no failing test
+settings.load_profile("no deadline")
 
 DATA_ROOT = Path(os.environ.get("FEDKD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from fedkd.distillation.config import DistillationConfig
+from fedkd.errors import RoundError
 from fedkd.losses import distillation_loss
 from fedkd.losses.kd import SOFT_LOSSES
 from fedkd.records import Distillation
@@ -61,7 +63,11 @@ class Distiller:
         self._kept = make_optimizer(model.parameters(), config) if keep_optimizer else None
 
     def distil(self, public: PublicBatch, seed: int) -> Distillation:
-        """Train the model on the teacher's answers; `seed` fixes the order, the held-out part and dropout layers."""
+        """Train the model on the teacher's answers; `seed` fixes the order, the held-out part and dropout layers.
+
+        Raises:
+            RoundError: the loss is no longer finite.
+        """
         rng = torch.Generator().manual_seed(derive_seed(seed, "order"))
         held_out, training = self._split(public, rng)
         optimizer = self._kept or make_optimizer(self.model.parameters(), self.config)
@@ -79,6 +85,11 @@ class Distiller:
                         max_grad_norm=self.config.max_grad_norm,
                     )
                 )
+                if not math.isfinite(losses[-1]):
+                    rate = self.config.learning_rate
+                    raise RoundError(
+                        f"distillation diverged in epoch {epoch}; lower its learning_rate, which is {rate}"
+                    )
                 if held_out is None or self.patience == 0:
                     continue
                 held_out_loss = self._held_out_loss(held_out)

@@ -17,6 +17,7 @@ from fedkd._version import __version__
 from fedkd.config import ExperimentConfig
 from fedkd.federation.references import Progress, train_bounds
 from fedkd.federation.simulation import one_torch_thread
+from fedkd.federation.weights import read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.records import Bounds
 from fedkd.reporting.files import naming_failures, write_atomically
@@ -44,6 +45,13 @@ def cached_bounds(config: ExperimentConfig, workspace: Workspace, progress: Prog
     return bounds
 
 
+def _fingerprint(name: str, workspace: Workspace) -> str:
+    """A model's structure and first weights: what a name, or a user's own factory, stands for today."""
+    model = workspace.build_model(name, seed=0)
+    weights = b"".join(array.tobytes() for array in read_weights(model).values())
+    return hashlib.sha256(repr(model).encode() + weights).hexdigest()
+
+
 def _key(config: ExperimentConfig, workspace: Workspace) -> str:
     determines = {
         "versions": [__version__, torch.__version__],
@@ -52,6 +60,7 @@ def _key(config: ExperimentConfig, workspace: Workspace) -> str:
         "rounds": config.run.rounds,
         "models": [config.client_model(client) for client in range(config.clients.number)],
         "student": config.student.model,
+        "code": {name: _fingerprint(name, workspace) for name in {*config.clients.models, config.student.model}},
         "training": config.training.model_dump(mode="json"),
         "heterogeneity": config.data.heterogeneity.model_dump(mode="json"),
         "private": workspace.data.train.digest(),

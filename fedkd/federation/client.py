@@ -18,6 +18,7 @@ from fedkd.payload import EncodedLogits, PayloadSeam
 from fedkd.seeding import derive_seed
 from fedkd.training.evaluation import predict_logits
 from fedkd.training.loop import train_supervised
+from fedkd.types import FloatArray
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Client:
         trained = time.perf_counter()
         logits, clipped_fraction = self._answer(model, instruction)
         answered = time.perf_counter()
-        test_logits = predict_logits(model, self.workspace.test_images_NCHW) if instruction.evaluate else None
+        test_logits = self._answer_test_split(model) if instruction.evaluate else None
         weights = read_weights(model)
         reply = TrainReply(
             client=self.client,
@@ -113,6 +114,10 @@ class Client:
             Distiller(model, method.digestion, temperature=method.temperature, alpha=method.alpha).distil(
                 batch, self._seed(instruction, "digestion")
             )
+
+    def _answer_test_split(self, model: nn.Module) -> FloatArray:
+        """Bounded as everything that leaves, in float32 as it serves only the measurement."""
+        return PayloadSeam(self.config.payload).bound(predict_logits(model, self.workspace.test_images_NCHW))[0]
 
     def _answer(self, model: nn.Module, instruction: TrainInstruction) -> tuple[EncodedLogits | None, float]:
         if self.method.sends != "logits":

@@ -1,16 +1,18 @@
 """What the methods are compared with: Flower's own FedAvg and FedProx, and the two bounds.
 
-The bounds train for the same total of local epochs as a client of the federation: `local_only` is the mean over
-clients that never communicate, `centralised` is one student on the union of their samples. Each is measured after
+The bounds train for the same total of local epochs as a client that is drawn in every round: `local_only` is the mean
+over clients that never communicate, `centralised` is one student on the union of their samples. Each is measured after
 every round's worth of epochs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg, FedProx
@@ -33,29 +35,34 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being trained, how many of it are done, and of how many."""
 
 
-@cache
 def compose_method(config: MethodConfig) -> Method:
     """Compose the method that `[method]` names, references among them."""
     if config.name not in REFERENCES:
         return build_method(config)
     if isinstance(config, FedProxConfig):
-        return compose(config, flower_average(FedProx(proximal_mu=config.proximal_mu)))
-    return compose(config, flower_average(FedAvg()))
+        return compose(config, flower_average(partial(FedProx, proximal_mu=config.proximal_mu)))
+    return compose(config, flower_average(FedAvg))
 
 
-def flower_average(strategy: FedAvg) -> StartRule:
-    """Let a Flower strategy's own `aggregate_train` average the clients' weights."""
+def flower_average(make_strategy: Callable[[], FedAvg]) -> StartRule:
+    """Let a fresh Flower strategy's own `aggregate_train` average the clients' weights."""
 
     def average(previous: Weights, contributions: Sequence[Contribution]) -> Weights:
         replies = [_as_reply(contribution) for contribution in contributions]
         if not replies:
             return previous
+        strategy = make_strategy()
         arrays, _ = strategy.aggregate_train(0, replies)
         if arrays is None:
             raise RoundError(f"Flower's {type(strategy).__name__} aggregated {len(replies)} replies to nothing")
-        return {key: arrays[key].numpy().astype(previous[key].dtype) for key in previous}
+        return {key: _cast(arrays[key].numpy(), previous[key].dtype) for key in previous}
 
     return average
+
+
+def _cast(average: npt.NDArray[np.generic], dtype: np.dtype[Any]) -> npt.NDArray[np.generic]:
+    """Give an average its dtype back; integer buffers are rounded."""
+    return np.asarray(np.rint(average) if np.issubdtype(dtype, np.integer) else average, dtype=dtype)
 
 
 def _as_reply(contribution: Contribution) -> Message:

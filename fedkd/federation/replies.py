@@ -12,12 +12,18 @@ from fedkd.aggregation import Weights
 from fedkd.config import ExperimentConfig
 from fedkd.errors import PayloadError, PublicSetMismatchError
 from fedkd.federation.messages import Absence, TrainReply, payload_bytes, reply_from_records
-from fedkd.federation.weights import check_weights
+from fedkd.federation.weights import check_weights, load_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Contribution, Method
 from fedkd.payload import PayloadSeam
 from fedkd.records import Refusal
+from fedkd.training.evaluation import predict_logits
 from fedkd.types import FloatArray
+
+_PROBES = 64
+"""Public samples on which received weights must give finite logits."""
+
+_LONGEST_REASON = 500
 
 
 @dataclass
@@ -96,7 +102,7 @@ class ReplyDesk:
 
     def _open(self, message: Message, client: int) -> TrainReply | Absence:
         if message.has_error():
-            raise PayloadError("client_error", str(message.error.reason))
+            raise PayloadError("client_error", _one_line(str(message.error.reason)))
         reply = reply_from_records(message.content)
         if reply.client != client:
             raise PayloadError("sender", f"the reply says it is of client {reply.client}; its node is client {client}")
@@ -131,13 +137,26 @@ class ReplyDesk:
         if reply.weights is None:
             raise PayloadError("missing", f"no weights; method {self._method.name} needs them")
         check_weights(reply.weights, self._like[architecture])
+        model = self._workspace.build_model(architecture, seed=0)
+        load_weights(model, reply.weights)
+        if not np.isfinite(predict_logits(model, self._workspace.public_images_NCHW[:_PROBES])).all():
+            raise PayloadError("not_finite", "the weights give logits that are not finite; did local training diverge?")
         return reply.weights
 
     def _test_logits(self, reply: TrainReply) -> FloatArray | None:
+        if not (self._config.evaluates_clients(reply.server_round) and self._method.sends == "logits"):
+            return None
         logits_NC = reply.test_logits
         if logits_NC is None:
-            return None
+            raise PayloadError("missing", "no answers on the test split, which were asked for")
         expected = (len(self._workspace.data.test.labels_N), self._workspace.data.num_classes)
-        if logits_NC.shape != expected or not np.isfinite(logits_NC).all():
-            raise PayloadError("shape", f"answers on the test split have shape {logits_NC.shape}; finite {expected}")
+        if logits_NC.dtype != np.float32 or logits_NC.shape != expected or not np.isfinite(logits_NC).all():
+            given = f"{logits_NC.dtype}{logits_NC.shape}"
+            raise PayloadError("shape", f"answers on the test split are {given}; finite float32{expected}")
         return logits_NC
+
+
+def _one_line(text: str) -> str:
+    """What a client says of its failure, made fit for a log: printable, one line, not too long."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(printable.split())[:_LONGEST_REASON]

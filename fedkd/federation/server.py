@@ -13,6 +13,7 @@ from torch import nn
 from fedkd.aggregation import Weights
 from fedkd.config import ExperimentConfig
 from fedkd.distillation import Distiller
+from fedkd.errors import RoundError
 from fedkd.federation.messages import IndexArray, TrainInstruction
 from fedkd.federation.weights import load_weights, read_weights
 from fedkd.federation.workspace import Workspace
@@ -178,6 +179,8 @@ class Server:
         student = self._models.get(self._config.student.model)
         if student is not None:
             accuracy, loss = score(predict_logits(student, self._workspace.test_images_NCHW), labels_N)
+            if not np.isfinite(loss):
+                raise RoundError("the student diverged: its loss is not finite; lower the learning rates")
             outcome.student = StudentScore(accuracy=accuracy, loss=loss)
         if not test_logits:
             return

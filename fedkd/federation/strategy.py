@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from statistics import mean
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -201,6 +202,8 @@ class DistillationStrategy(Strategy):
             ensemble_teacher=outcome.ensemble_teacher,
             clients=outcome.clients,
             distillation=outcome.distillation,
+            train_loss=_mean([reply.metrics.train_loss for reply in replies.replies]),
+            clipped_fraction=_mean([reply.metrics.clipped_fraction for reply in replies.replies]),
             bytes=Traffic(up=replies.bytes_up, down=bytes_down),
             seconds=_seconds(replies, outcome, time.perf_counter() - started),
         )
@@ -217,6 +220,10 @@ class DistillationStrategy(Strategy):
         refusals = [f"client {refusal.client}: {refusal.reason}: {refusal.detail}" for refusal in last.refused]
         absent = [f"{len(last.dropped)} dropped out, {len(last.late)} came late"] if last.dropped or last.late else []
         return f"in round {last.server_round}, " + "; ".join(refusals + absent)
+
+
+def _mean(values: list[float]) -> float | None:
+    return mean(values) if values else None
 
 
 def _client_of(reply: Message) -> int | None:

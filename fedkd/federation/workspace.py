@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,7 +45,14 @@ class Workspace:
         return self.public_images_NCHW[torch.from_numpy(indices_N).long().to(self.device)]
 
     def public_batch(self, indices_N: IndexArray, teacher_logits_NC: FloatArray) -> PublicBatch:
-        """What a distillation needs of the public samples at `indices_N`."""
+        """What a distillation needs of the public samples at `indices_N`.
+
+        Raises:
+            PayloadError: an index beyond the public set, or teacher logits that are not finite [indices, classes].
+        """
+        expected = (len(indices_N), self.data.num_classes)
+        if teacher_logits_NC.shape != expected or not np.isfinite(teacher_logits_NC).all():
+            raise PayloadError("shape", f"teacher logits have shape {teacher_logits_NC.shape}; finite {expected}")
         images_NCHW = self.public_images(indices_N)
         labels_N = self.public_labels_N
         return PublicBatch(
@@ -102,4 +110,6 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as cause:
         raise ConfigError("run.device", name, f"auto, cpu, cuda or cuda:N on this machine ({cause})") from cause
+    if device.type not in {"cpu", "cuda"}:
+        raise ConfigError("run.device", name, "auto, cpu, cuda or cuda:N")
     return device

@@ -21,6 +21,7 @@ from pydantic import Field
 
 from fedkd.aggregation import Aggregator, Sharpener, Weights, unchanged
 from fedkd.distillation import DistillationConfig
+from fedkd.errors import ConfigError
 from fedkd.types import FloatArray, Section
 
 
@@ -86,6 +87,14 @@ class Method:
     start: StartRule | None = None
     distils: bool = False
     proximal_mu: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.distils and (self.start is None or self.aggregate is None):
+            raise ConfigError("method.name", self.name, "a method that distils needs an aggregator and a start rule")
+        if self.adopts == "consensus" and self.aggregate is None:
+            raise ConfigError(
+                "method.name", self.name, "a method whose clients adopt the consensus needs an aggregator"
+            )
 
     def teacher(self, logits_KNC: FloatArray) -> FloatArray | None:
         """The teacher's logits [N, C], or `None` for a method without a teacher."""

@@ -75,4 +75,7 @@ def build_method(config: MethodConfig) -> Method:
     """
     if config.name in REFERENCES:
         raise ConfigError("method.name", config.name, f"one of {', '.join(_BUILDERS)}; the host composes references")
-    return _builder(config.name)(config)
+    method = _builder(config.name)(config)
+    if not isinstance(method, Method):
+        raise ConfigError("method.name", config.name, f"a builder returns a Method; this one a {type(method).__name__}")
+    return method

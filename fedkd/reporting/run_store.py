@@ -4,7 +4,7 @@
     environment.json      versions, seed, public digest, start
     partition.json        how the private samples lie over the clients
     rounds.jsonl          one round a line, on disk as soon as it is over
-    run.json              the whole run, written once, at its end
+    run.json              the whole run, written when its rounds are over, and once more with the bounds
     student.safetensors   the global model
     plots/*.svg  report.html  tensorboard/
 
@@ -95,7 +95,7 @@ class RunStore:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end: `run.json` is written last."""
+        """Whether all rounds are over: `run.json` is written then."""
         return self.run_path.is_file()
 
     def write_config(self, config: Mapping[str, object]) -> None:

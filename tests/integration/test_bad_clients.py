@@ -189,6 +189,46 @@ def test_a_run_without_one_usable_reply_fails_and_says_why(
         run_tampered(small_config(), tamper)
 
 
+def test_weights_that_overflow_are_refused(
+    small_config: Callable[..., ExperimentConfig], run_tampered: Callable[..., FederationResult]
+) -> None:
+    """Finite weights can still give infinite logits; `feddf` would average them into everybody's model."""
+
+    def tamper(client: int, reply: Message) -> Message:
+        if client == CULPRIT:
+            weights = reply.content.array_records["weights"]
+            huge = {key: Array(np.full_like(array.numpy(), 1e38)) for key, array in weights.items()}
+            reply.content["weights"] = ArrayRecord(huge)
+        return reply
+
+    (record,) = run_tampered(small_config(run={"rounds": 1}, method={"name": "feddf"}), tamper).history
+    assert record.completed
+    assert [(refusal.client, refusal.reason) for refusal in record.refused] == [(CULPRIT, "not_finite")]
+
+
+@pytest.mark.parametrize("method", ["fkd", "feddf", "fedavg"])
+def test_models_with_batch_norm_travel(
+    method: str, small_config: Callable[..., ExperimentConfig], run_tampered: Callable[..., FederationResult]
+) -> None:
+    """Their integer counters have no dimension, and must arrive without one."""
+    config = small_config(
+        run={"rounds": 2},
+        clients={"number": 2, "models": ["resnet8"]},
+        student={"model": "resnet8"},
+        method={"name": method},
+    )
+    history = run_tampered(config, lambda _, reply: reply).history
+    assert [record.replied for record in history] == [(0, 1), (0, 1)]
+
+
+def test_a_student_that_diverges_ends_the_run_with_advice(
+    small_config: Callable[..., ExperimentConfig], run_tampered: Callable[..., FederationResult]
+) -> None:
+    config = small_config(student={"optimizer": "sgd", "learning_rate": 1e30})
+    with pytest.raises(RoundError, match=r"diverged.*learning"):
+        run_tampered(config, lambda _, reply: reply)
+
+
 def test_a_huge_logit_is_bounded_by_the_server(
     small_config: Callable[..., ExperimentConfig], run_tampered: Callable[..., FederationResult]
 ) -> None:

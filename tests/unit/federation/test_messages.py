@@ -37,7 +37,7 @@ METRICS = ClientMetrics(
     public_inference_seconds=0.1,
     evaluation_seconds=0.2,
 )
-WEIGHTS = {"layer.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "layer.steps": np.array(3)}
+WEIGHTS = {"layer.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "layer.steps": np.array(3)}  # the latter 0-d
 
 
 def over_the_wire(content: RecordDict) -> RecordDict:
@@ -60,7 +60,7 @@ def test_an_instruction_survives(weights: dict | None, consensus: tuple | None) 
     assert (received.weights is None) == (weights is None)
     for key in weights or {}:
         np.testing.assert_array_equal(received.weights[key], weights[key])
-        assert received.weights[key].dtype == weights[key].dtype
+        assert (received.weights[key].dtype, received.weights[key].shape) == (weights[key].dtype, weights[key].shape)
     assert (received.consensus is None) == (consensus is None)
     if consensus is not None:
         np.testing.assert_array_equal(received.consensus[1], consensus[1])

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from fedkd.aggregation import make_aggregator
 from fedkd.errors import ConfigError
 from fedkd.methods import REFERENCES, Method, MethodConfig, available_methods, build_method, method_config_type
 from fedkd.methods.fedavg import FedAvgConfig, FedProxConfig
@@ -30,7 +31,13 @@ class OwnConfig(MethodConfig):
 
 
 def build(config: OwnConfig) -> Method:
-    return Method(name="own", sends="logits", adopts="consensus", proximal_mu=config.strength)
+    return Method(
+        name="own",
+        sends="logits",
+        adopts="consensus",
+        aggregate=make_aggregator("mean_logits"),
+        proximal_mu=config.strength,
+    )
 
 
 def two_arguments(config: OwnConfig, other: int) -> Method: ...
