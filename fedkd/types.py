@@ -35,6 +35,19 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
 
 
+def checked_by(check: Callable[[str], None]) -> Callable[[str], str]:
+    """Make a validator of a configuration key from a check that raises our errors; pydantic wants `ValueError`."""
+
+    def checked(name: str) -> str:
+        try:
+            check(name)
+        except FedkdError as cause:
+            raise ValueError(str(cause)) from cause
+        return name
+
+    return checked
+
+
 def import_from_path(path: str, error: Callable[[str], FedkdError]) -> Any:
     """Import `package.module:attribute`.
 

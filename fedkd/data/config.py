@@ -7,8 +7,9 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from fedkd.data.sources import check_source_name
-from fedkd.errors import DataError
-from fedkd.types import Section
+from fedkd.types import Section, checked_by
+
+_checked_source_name = checked_by(check_source_name)
 
 PartitionKind = Literal["iid", "dirichlet", "pathological", "shard", "linear", "square", "exponential", "natural_id"]
 
@@ -90,11 +91,3 @@ class DataConfig(Section):
                 f"allowed: {SAME_SOURCE!r}, which holds them apart, or another source"
             )
         return self
-
-
-def _checked_source_name(name: str) -> str:
-    try:
-        check_source_name(name)
-    except DataError as cause:
-        raise ValueError(str(cause)) from cause
-    return name

@@ -6,17 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from fedkd.errors import ModelError
 from fedkd.models.registry import check_model_name
+from fedkd.types import checked_by
 
-
-def _known(name: str) -> str:
-    try:
-        check_model_name(name)
-    except ModelError as cause:
-        raise ValueError(str(cause)) from cause
-    return name
-
-
-ModelName = Annotated[str, AfterValidator(_known)]
+ModelName = Annotated[str, AfterValidator(checked_by(check_model_name))]
 """A registered model, or `package.module:factory`; anything else is refused with the nearest known name."""
