@@ -64,25 +64,45 @@ def _root(
 
 @app.command(
     epilog="Examples:  fedkd simulate simulations/digits.toml  ·  "
-    "fedkd simulate simulations/digits.toml --set method.name=fedmd --set run.seed=1 --json"
+    "fedkd simulate simulations/digits.toml --set method.name=fedmd --engine ray  ·  "
+    "fedkd simulate --resume runs/fkd-digits-s0-20260131-142530-1a2b3c"
 )
 def simulate(
-    config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson = False, quiet: Quiet = False
+    config_path: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="An experiment, as a TOML file; none with --resume.")
+    ] = None,
+    overrides: Overrides = None,
+    resume_from: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", metavar="NAME", help="Where clients run; short for run.engine.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option("--ray-address", metavar="ADDRESS", help="A Ray cluster; implies --engine ray.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Run one experiment: a whole federation on this machine."""
+    """Run one experiment: a whole federation on this machine, or on a Ray cluster."""
+    if (config_path is None) == (resume_from is None):
+        raise typer.BadParameter("give an experiment to run, or --resume with a run to go on with", param_hint="CONFIG")
     with _errors_as_lines():
         from fedkd.config import load_config
         from fedkd.console import ProgressBar, print_results
-        from fedkd.experiment import run
+        from fedkd.experiment import resume, run
 
-        config = load_config(config_path, overrides or ())
-        progress = ProgressBar(config.run.rounds, Console(stderr=True, quiet=quiet))
+        where = [f"run.engine={engine or 'ray'}"] if engine or ray_address else []
+        where += [f"ray.address={ray_address}"] if ray_address else []
+        progress = ProgressBar(Console(stderr=True, quiet=quiet))
         try:
             with progress:
-                record = run(config, progress)
+                if resume_from is not None:
+                    record = resume(resume_from, progress, overrides=[*(overrides or ()), *where])
+                elif config_path is not None:
+                    record = run(load_config(config_path, [*(overrides or ()), *where]), progress)
         except KeyboardInterrupt:
-            where = f"finished rounds are in {progress.folder}" if progress.folder else "no round was begun"
-            err.print(f"interrupted; {where}", highlight=False, markup=False, soft_wrap=True)
+            err.print(progress.interrupted, highlight=False, markup=False, soft_wrap=True)
             raise typer.Exit(130) from None
         if as_json:
             typer.echo(record.model_dump_json())

@@ -29,7 +29,9 @@ class RunConfig(Section):
 
     seed: int = Field(0, ge=0, lt=2**63, description="root of all randomness of the simulation")
     rounds: int = Field(10, ge=1, description="rounds of the federation")
-    engine: Literal["local"] = Field("local", description="where clients run; local: in this process, one by one")
+    engine: Literal["local", "ray"] = Field(
+        "local", description="where clients run; local: in this process, one by one; ray: in parallel worker processes"
+    )
     output: str = Field("runs", description="folder in which the run folder is made")
     name: str = Field("", description="name of the run folder; empty: method, source, seed, time and a random part")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N; auto takes cuda where there is one")
@@ -66,6 +68,15 @@ class ClientsConfig(Section):
     deadline: float = Field(3600.0, gt=0, description="seconds after which a client's reply is not waited for")
 
 
+class RayConfig(Section):
+    """The workers of the ray engine. Results do not depend on anything here."""
+
+    address: str = Field("", description="of a running cluster (host:port, auto, ray://…); empty: start one here")
+    workers: int = Field(0, ge=0, description="worker processes; 0: as many as CPUs and GPUs allow")
+    cpus_per_worker: float = Field(1.0, gt=0, description="CPUs that Ray reserves for each worker")
+    gpus_per_worker: float = Field(0.0, ge=0, description="GPUs likewise; a fraction shares one")
+
+
 class SecureAggregationConfig(Section):
     """Whether the server sees only sums."""
 
@@ -85,6 +96,7 @@ class ExperimentConfig(Section):
     run: RunConfig = RunConfig()
     data: DataConfig = DataConfig()
     clients: ClientsConfig = ClientsConfig()
+    ray: RayConfig = RayConfig()
     training: TrainingConfig = TrainingConfig()
     method: SerializeAsAny[MethodConfig] = FkdConfig()
     student: StudentConfig = StudentConfig()
@@ -158,6 +170,10 @@ def _check_combinations(config: ExperimentConfig) -> None:
             method.public_per_round,
             f"at most data.public.size, which is {config.data.public.size}",
         )
+    if student.shards > max(1, student.batch_size // 2):
+        raise ConfigError(
+            "student.shards", student.shards, f"at most half of student.batch_size, which is {student.batch_size}"
+        )
     if student.patience and not student.holdout_fraction:
         raise ConfigError("student.patience", student.patience, "0, or a student.holdout_fraction above 0 to watch")
 
@@ -187,12 +203,16 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> ExperimentCo
     except ValueError as cause:  # not TOML, not UTF-8, or a number beyond Python's limit
         raise ConfigError("CONFIG", str(path), f"valid TOML ({cause})") from cause
     for override in overrides:
-        _apply(values, override)
+        apply_override(values, override)
     return parse_config(values)
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
-    """Set `a.b.c=value` in nested dictionaries; the value is TOML, or else a bare string."""
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Set `a.b.c=value` in nested dictionaries; the value is TOML, or else a bare string.
+
+    Raises:
+        ConfigError: the override is malformed, or its path leads through a value.
+    """
     key, equals, text = override.partition("=")
     path = key.strip().split(".")
     if not equals or not all(path):

@@ -26,13 +26,11 @@ class ProgressBar(RunObserver):
     """A bar over rounds, advancing with every reply, and a line for each finished round.
 
     Args:
-        rounds: how many rounds there will be.
         console: where to draw; no bar is drawn where it is not a terminal, lines are.
     """
 
-    def __init__(self, rounds: int, console: Console) -> None:
-        self._rounds = rounds
-        self.folder: Path | None = None
+    def __init__(self, console: Console) -> None:
+        self._folder: Path | None = None
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -43,7 +41,7 @@ class ProgressBar(RunObserver):
             transient=True,
             disable=not console.is_interactive,
         )
-        self._task = self._progress.add_task("meeting clients", total=rounds)
+        self._task = self._progress.add_task("starting", total=None)
 
     def __enter__(self) -> ProgressBar:
         self._progress.start()
@@ -57,9 +55,17 @@ class ProgressBar(RunObserver):
     def _print(self, line: str) -> None:
         self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def on_folder(self, path: Path) -> None:
+    @property
+    def interrupted(self) -> str:
+        """What to say to a person who has interrupted the run."""
+        if self._folder is None:
+            return "interrupted; no round was begun"
+        return f"interrupted; finished rounds are in {self._folder}, go on with: fedkd simulate --resume {self._folder}"
+
+    def on_folder(self, path: Path, rounds: int) -> None:
         """Remember where the run lies."""
-        self.folder = path
+        self._folder = path
+        self._progress.update(self._task, description="meeting clients", total=rounds)
 
     def on_clients(self, clients: Sequence[int], refused: Sequence[Refusal]) -> None:
         """Name the clients that were refused."""

@@ -8,6 +8,7 @@
     ├── PayloadError                something that left a client and cannot be used
     │   └── PublicSetMismatchError  client and server hold different public sets
     ├── RoundError                  a federation that cannot go on
+    ├── EngineError                 an engine that cannot start, or went down
     └── RunFolderError              a run folder that cannot be written or read
 
 The command line turns any of these into one line on standard error. `ConfigError`, `DataError`, `ModelError`
@@ -89,6 +90,10 @@ class PublicSetMismatchError(PayloadError):
 
 class RoundError(FedkdError):
     """A federation cannot go on (no client is left that could take part)."""
+
+
+class EngineError(FedkdError):
+    """An engine cannot start, or went down (no worker can be placed; two workers died over the same work)."""
 
 
 class RunFolderError(FedkdError):

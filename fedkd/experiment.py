@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from fedkd._version import __version__
-from fedkd.config import ExperimentConfig, parse_config
+from fedkd.config import ExperimentConfig, apply_override, parse_config
+from fedkd.errors import ConfigError, DataError
 from fedkd.federation.bounds_cache import cached_bounds
+from fedkd.federation.checkpoints import Checkpoints
 from fedkd.federation.observers import Observer, Observers
 from fedkd.federation.simulation import simulate
 from fedkd.federation.workspace import Workspace, open_workspace
@@ -27,12 +31,14 @@ from fedkd.records import (
 )
 from fedkd.reporting import RunStore, TensorBoardWriter, render_report, run_name, write_plots
 
+logger = logging.getLogger(__name__)
+
 
 class RunObserver(Observer):
     """Hears also of the run folder, before the first round, and of the training of the bounds."""
 
-    def on_folder(self, path: Path) -> None:
-        """The run folder is there."""
+    def on_folder(self, path: Path, rounds: int) -> None:
+        """The run folder is there; the run has this many rounds."""
 
     def on_bounds(self, what: str, done: int, total: int) -> None:
         """The bounds are being trained: of `what`, `done` of `total` are."""
@@ -63,24 +69,76 @@ def run(config: ExperimentConfig, observer: RunObserver | None = None) -> RunRec
         DataError: the data cannot be read or partitioned as asked.
         ModelError: a model cannot be imported or does not fit the data.
         RunFolderError: the run folder cannot be made or written.
+        EngineError: the engine cannot start, or went down.
         RoundError: too few clients can take part, or no round was completed.
     """
     observer = observer or RunObserver()
     workspace = open_workspace(config)
     for name in {*config.clients.models, config.student.model}:
         workspace.build_model(name, seed=config.run.seed)  # refuses what does not fit before a folder is made
-    store = _open_folder(config, workspace)
-    observer.on_folder(store.path)
-    with TensorBoardWriter(store.tensorboard_path) as events:
-        result = simulate(config, Observers([_Recorder(store, events), observer]))
+    store = _create_folder(config)
+    with store.locked():
+        _describe(store, config, workspace)
+        observer.on_folder(store.path, config.run.rounds)
+        return _run(store, config, observer, Checkpoints(store.snapshots))
+
+
+def resume(path: Path, observer: RunObserver | None = None, overrides: Iterable[str] = ()) -> RunRecord:
+    """Go on with a run that was stopped, from its last snapshot; it ends with the bits that it would have ended with.
+
+    Args:
+        path: its run folder. A run that is finished has its bounds and report completed where they are missing.
+        observer: told of progress; nobody is by default.
+        overrides: `section.key=value`; only of keys that results do not depend on: `run.engine` and all of `[ray]`.
+
+    Raises:
+        ConfigError: another key is overridden, or a value is not allowed.
+        RunFolderError: the folder is not a run's, is damaged, or another process is writing it.
+        DataError: the data are not those that the run was started with.
+    """
+    observer = observer or RunObserver()
+    store = RunStore.open(path)
+    with store.locked():
+        config = parse_config(_moved(store.read_config(), overrides))
+        workspace = open_workspace(config)
+        _compare(store, workspace)
+        observer.on_folder(store.path, config.run.rounds)
+        if store.finished:
+            return _complete(store, config, store.read_run(), observer)
+        snapshot = store.snapshots.read_latest()
+        history = store.keep_rounds(snapshot.server_round if snapshot else 0)
+        return _run(store, config, observer, Checkpoints(store.snapshots, snapshot, history))
+
+
+def _moved(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """The same experiment in another place."""
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key != "run.engine" and not key.startswith("ray."):
+            raise ConfigError("--set", override, "with --resume, only run.engine and keys of [ray]")
+        apply_override(values, override)
+    return values
+
+
+def _run(store: RunStore, config: ExperimentConfig, observer: RunObserver, checkpoints: Checkpoints) -> RunRecord:
+    """Run the rounds that are left, and write what they came to."""
+    with TensorBoardWriter(store.tensorboard_path, len(checkpoints.history) + 1) as events:
+        result = simulate(config, Observers([_Recorder(store, events), observer]), checkpoints)
     if result.student is not None:
-        input_shape = "x".join(str(size) for size in workspace.data.input_shape)
+        input_shape = "x".join(str(size) for size in open_workspace(config).data.input_shape)
         metadata = {"model": config.student.model, "input_shape": input_shape, "fedkd": __version__}
         store.write_student(result.student, metadata)
     record = summarise(store, config, result.history, Bounds())
     store.write_run(record)
-    if config.run.bounds:
-        record = record.model_copy(update={"bounds": cached_bounds(config, workspace, observer.on_bounds)})
+    return _complete(store, config, record, observer)
+
+
+def _complete(store: RunStore, config: ExperimentConfig, record: RunRecord, observer: RunObserver) -> RunRecord:
+    """Add the bounds and the report to a run whose rounds are over."""
+    store.snapshots.clear()
+    if config.run.bounds and record.bounds.centralised is None:
+        bounds = cached_bounds(config, open_workspace(config), observer.on_bounds)
+        record = record.model_copy(update={"bounds": bounds})
         store.write_run(record)
     write_report(store, record)
     return record
@@ -125,21 +183,47 @@ def write_report(store: RunStore, record: RunRecord) -> Path:
     return store.write_report(render_report(record, store.read_config(), store.read_environment(), partition))
 
 
-def _open_folder(config: ExperimentConfig, workspace: Workspace) -> RunStore:
-    now = datetime.now(UTC)
-    name = config.run.name or run_name(config.method.name, config.data.source, config.run.seed, now)
-    store = RunStore.create(Path(config.run.output), name)
-    store.write_config(config.model_dump(mode="json"))
+def _create_folder(config: ExperimentConfig) -> RunStore:
+    name = config.run.name or run_name(config.method.name, config.data.source, config.run.seed, datetime.now(UTC))
+    return RunStore.create(Path(config.run.output), name)
+
+
+def _describe(store: RunStore, config: ExperimentConfig, workspace: Workspace) -> None:
+    """Write what the run is. The configuration comes last: where it is, all of it is, and the run can be resumed."""
     store.write_partition(workspace.data.partition_record)
     store.write_environment(
         {
-            "started": now.isoformat(timespec="seconds"),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "seed": config.run.seed,
             "public_digest": workspace.data.public_digest,
+            "private_digest": workspace.data.train.digest(),
             "device": str(workspace.device),
             "platform": platform.platform(),
-            "versions": {"fedkd": __version__, "python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in ("torch", "flwr", "flwr-datasets", "numpy")},
+            "versions": _versions(),
         }
     )
-    return store
+    store.write_config(config.model_dump(mode="json"))
+
+
+def _versions() -> dict[str, str]:
+    libraries = ("torch", "flwr", "flwr-datasets", "numpy")
+    return {
+        "fedkd": __version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in libraries},
+    }
+
+
+def _compare(store: RunStore, workspace: Workspace) -> None:
+    """Refuse to go on with other data; say where libraries differ, as then bits may."""
+    environment = store.read_environment()
+    for key, found in (
+        ("public_digest", workspace.data.public_digest),
+        ("private_digest", workspace.data.train.digest()),
+    ):
+        if environment.get(key) != found:
+            raise DataError(f"{store.path} was started with other data: {key} {environment.get(key)}; now {found}")
+    for name, version in _versions().items():
+        before = environment.get("versions", {}).get(name)
+        if before != version:
+            logger.warning("%s was started with %s %s; this is %s: bits may differ", store.path, name, before, version)

@@ -24,6 +24,12 @@ class StudentConfig(DistillationConfig):
     """The global student, and how the server distils it in each round."""
 
     model: ModelName = Field("cnn", description="registered model, or package.module:factory")
+    shards: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="parts of a batch whose gradients are computed apart, in parallel where there are workers",
+    )
     optimizer_state: Literal["fresh", "kept"] = Field("fresh", description="the optimiser's moments between rounds")
     holdout_fraction: float = Field(
         0.0, ge=0, lt=1, description="share of the round's public samples held out to watch the distillation"

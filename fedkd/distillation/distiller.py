@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from fedkd.distillation.config import DistillationConfig
+from fedkd.distillation.shards import Alone, Exchange, ShardedBackward, predict_together
 from fedkd.errors import RoundError
 from fedkd.losses import distillation_loss
 from fedkd.losses.kd import SOFT_LOSSES
 from fedkd.records import Distillation
 from fedkd.seeding import derive_seed, isolated_torch_rng
 from fedkd.training.evaluation import predict_logits
-from fedkd.training.loop import batches, make_optimizer, run_epoch
+from fedkd.training.loop import backward_whole, batches, make_optimizer, run_epoch
+from fedkd.training.optimizer_state import OptimizerArrays, load_optimizer, read_optimizer
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Distiller:
         keep_optimizer: whether the optimiser's moments outlive a call to `distil`.
         holdout_fraction: share of the samples held out of the training and used to measure; 0 for none.
         patience: epochs without a better held-out loss after which to stop and return to the best; 0 for never.
+        shards: parts into which each batch is cut; see `fedkd.distillation.shards`.
+        exchange: the workers that share the shards; each of them calls `distil` with the same arguments.
     """
 
     def __init__(
@@ -56,11 +60,23 @@ class Distiller:
         keep_optimizer: bool = False,
         holdout_fraction: float = 0.0,
         patience: int = 0,
+        shards: int = 1,
+        exchange: Exchange | None = None,
     ) -> None:
         self.model, self.config = model, config
         self.temperature, self.alpha = temperature, alpha
         self.holdout_fraction, self.patience = holdout_fraction, patience
+        self.shards, self._exchange = shards, exchange or Alone()
         self._kept = make_optimizer(model.parameters(), config) if keep_optimizer else None
+
+    def optimizer_state(self) -> OptimizerArrays:
+        """What the optimiser remembers between calls to `distil`; nothing where it is not kept."""
+        return {} if self._kept is None else read_optimizer(self._kept)
+
+    def load_optimizer_state(self, arrays: OptimizerArrays) -> None:
+        """Go on with what an optimiser remembered; without effect where it is not kept."""
+        if self._kept is not None:
+            load_optimizer(self._kept, arrays)
 
     def distil(self, public: PublicBatch, seed: int) -> Distillation:
         """Train the model on the teacher's answers; `seed` fixes the order, the held-out part and dropout layers.
@@ -71,6 +87,9 @@ class Distiller:
         rng = torch.Generator().manual_seed(derive_seed(seed, "order"))
         held_out, training = self._split(public, rng)
         optimizer = self._kept or make_optimizer(self.model.parameters(), self.config)
+        backward = backward_whole
+        if self.shards > 1:
+            backward = ShardedBackward(self.model, self.shards, self._exchange, derive_seed(seed, "shards"))
         losses: list[float] = []
         best_loss, best_state, best_epoch = float("inf"), None, 0
         with isolated_torch_rng(derive_seed(seed, "layers")):
@@ -83,6 +102,7 @@ class Distiller:
                         order,
                         lambda indices: self._loss(training.take(indices)),
                         max_grad_norm=self.config.max_grad_norm,
+                        backward=backward,
                     )
                 )
                 if not math.isfinite(losses[-1]):
@@ -132,5 +152,5 @@ class Distiller:
         return float(loss)
 
     def _agreement(self, public: PublicBatch) -> float:
-        student = predict_logits(self.model, public.images_NCHW).argmax(axis=1)
+        student = predict_together(self.model, public.images_NCHW, self._exchange).argmax(axis=1)
         return float((student == public.teacher_logits_NC.cpu().numpy().argmax(axis=1)).mean())

@@ -51,6 +51,14 @@ class Client:
         seed = derive_seed(self.config.run.seed, "client", self.client, "model")
         return self.workspace.build_model(self.config.client_model(self.client), seed)
 
+    @property
+    def is_replaced_every_round(self) -> bool:
+        """Whether every instruction brings the server's model of this client's architecture, so that the client need
+        not keep its own.
+        """
+        kept = self.method.server_models(self.config.student.model, self.config.clients.models)
+        return self.method.adopts == "model" and self.config.client_model(self.client) in kept
+
     def train(self, instruction: TrainInstruction, own_weights: Weights | None) -> tuple[TrainReply, Weights]:
         """Take part in a round.
 

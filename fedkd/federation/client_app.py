@@ -1,12 +1,14 @@
 """The Flower `ClientApp`: unpacks a message, lets the client do its part, packs the reply.
 
-A client's model lives in `Context.state` between rounds. Simulated drop-outs and stragglers are a function of the
-seed, the client and the round, so that they are the same on every engine.
+A client's model lives in `Context.state` between rounds, unless the server's takes its place at the start of each.
+Simulated drop-outs and stragglers are a function of the seed, the client and the round, so that they are the same on
+every engine.
 """
 
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Literal
 
 from flwr.app import Array, ArrayRecord, Context, Message
@@ -44,6 +46,12 @@ def config_of(context: Context) -> ExperimentConfig:
     experiment = context.run_config.get(EXPERIMENT_KEY)
     if not isinstance(experiment, str):
         raise ConfigError(EXPERIMENT_KEY, experiment, "the resolved configuration as a JSON string")
+    return _parsed(experiment)
+
+
+@lru_cache(maxsize=8)
+def _parsed(experiment: str) -> ExperimentConfig:
+    """A process sees the same configuration in every message."""
     return parse_config(json.loads(experiment))
 
 
@@ -82,7 +90,8 @@ def train(message: Message, context: Context) -> Message:
     if absence == "dropped":
         return _reply(Absence(client.client, "dropped"), message)
     reply, weights = client.train(instruction, _load_state(context))
-    context.state[_MODEL] = ArrayRecord({key: Array(array) for key, array in weights.items()})
+    if not client.is_replaced_every_round:
+        context.state[_MODEL] = ArrayRecord({key: Array(array) for key, array in weights.items()})
     return _reply(Absence(client.client, "late") if absence else reply, message)
 
 

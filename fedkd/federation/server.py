@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import mean
+from typing import Any
 
 import numpy as np
-from torch import nn
+import numpy.typing as npt
 
 from fedkd.aggregation import Weights
 from fedkd.config import ExperimentConfig
-from fedkd.distillation import Distiller
 from fedkd.errors import RoundError
+from fedkd.federation.executor import Executor
 from fedkd.federation.messages import IndexArray, TrainInstruction
-from fedkd.federation.weights import load_weights, read_weights
+from fedkd.federation.phases import DistillationTask, ModelState, predict
+from fedkd.federation.weights import check_weights, read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Contribution, Method
 from fedkd.payload import PayloadSeam
 from fedkd.records import ClientScores, Distillation, StudentScore, TeacherScore
 from fedkd.seeding import derive_seed, numpy_rng
-from fedkd.training.evaluation import predict_logits, score
+from fedkd.training.evaluation import score
 from fedkd.types import FloatArray
 
 
@@ -41,44 +43,60 @@ class Server:
 
     A method with a student has one server model for each architecture that learns from the clients: that of
     `student.model`, and where weights travel those of the whole population.
+
+    Args:
+        config: the experiment.
+        method: its composed method.
+        workspace: the server's data.
+        executor: where distillation and prediction are done.
     """
 
-    def __init__(self, config: ExperimentConfig, method: Method, workspace: Workspace) -> None:
-        self._config, self._method, self._workspace = config, method, workspace
+    def __init__(self, config: ExperimentConfig, method: Method, workspace: Workspace, executor: Executor) -> None:
+        self._config, self._method, self._workspace, self._executor = config, method, workspace, executor
         self._seam = PayloadSeam(config.payload)
-        self._models: dict[str, nn.Module] = {}
-        self._distillers: dict[str, Distiller] = {}
+        self._models = {
+            name: self._first_state(name) for name in method.server_models(config.student.model, config.clients.models)
+        }
         self._consensus: tuple[IndexArray, FloatArray] | None = None
-        if method.start is not None:
-            for architecture in self._architectures():
-                self._add_model(architecture)
 
-    def _architectures(self) -> list[str]:
-        student = self._config.student.model
-        others = set(self._config.clients.models) - {student} if self._method.sends == "weights" else set()
-        return [student, *sorted(others)]
-
-    def _add_model(self, architecture: str) -> None:
+    def _first_state(self, architecture: str) -> ModelState:
         is_student = architecture == self._config.student.model
         path = ("student",) if is_student else ("student", architecture)
-        model = self._workspace.build_model(architecture, derive_seed(self._config.run.seed, *path))
-        student, method = self._config.student, self._config.method
-        self._models[architecture] = model
-        self._distillers[architecture] = Distiller(
-            model,
-            student,
-            temperature=method.temperature,
-            alpha=method.alpha,
-            keep_optimizer=student.optimizer_state == "kept",
-            holdout_fraction=student.holdout_fraction,
-            patience=student.patience,
-        )
+        seed = derive_seed(self._config.run.seed, *path)
+        return ModelState(read_weights(self._workspace.build_model(architecture, seed)))
 
     @property
     def student_weights(self) -> Weights | None:
         """The global student, or `None` for a method without one."""
-        model = self._models.get(self._config.student.model)
-        return None if model is None else read_weights(model)
+        student = self._models.get(self._config.student.model)
+        return None if student is None else student.weights
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """All that the server carries from round to round, as named arrays."""
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        for architecture, model in self._models.items():
+            arrays |= {f"{architecture}/weights/{key}": array for key, array in model.weights.items()}
+            arrays |= {f"{architecture}/optimizer/{key}": array for key, array in model.optimizer.items()}
+        if self._consensus is not None:
+            arrays |= dict(zip(("consensus/indices", "consensus/logits"), self._consensus, strict=True))
+        return arrays
+
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on from what `state` returned.
+
+        Raises:
+            PayloadError: the arrays are of other models.
+        """
+
+        def under(prefix: str) -> dict[str, npt.NDArray[Any]]:
+            return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+
+        for architecture, model in self._models.items():
+            weights = under(f"{architecture}/weights/")
+            check_weights(weights, model.weights)
+            self._models[architecture] = ModelState(weights, under(f"{architecture}/optimizer/"))
+        consensus = under("consensus/")
+        self._consensus = (consensus["indices"], consensus["logits"]) if consensus else None
 
     def public_indices(self, server_round: int) -> IndexArray:
         """Draw the public samples of a round, sorted."""
@@ -95,7 +113,7 @@ class Server:
             instructions[architecture] = TrainInstruction(
                 server_round=server_round,
                 public_indices_N=indices_N,
-                weights=None if model is None else read_weights(model),
+                weights=None if model is None else model.weights,
                 consensus=None if model is not None else self._consensus,
                 evaluate=self._config.evaluates_clients(server_round) and self._method.sends == "logits",
             )
@@ -118,7 +136,7 @@ class Server:
         """
         outcome = Outcome()
         started = time.perf_counter()
-        members = [] if self._method.sends == "logits" else [self._member(c) for c in contributions]
+        members = [(c.architecture, c.weights) for c in contributions if c.weights is not None]
         teacher_NC = self._teacher(indices_N, contributions, members)
         self._start(contributions)
         aggregated = time.perf_counter()
@@ -127,9 +145,8 @@ class Server:
             if self._method.distils:
                 outcome.distillation = self._distil(server_round, indices_N, teacher_NC)
         distilled = time.perf_counter()
-        if members and self._config.evaluates_clients(server_round):
-            test_logits = [predict_logits(member, self._workspace.test_images_NCHW) for member in members]
-        self._evaluate(outcome, test_logits)
+        evaluated = members if self._config.evaluates_clients(server_round) else []
+        self._evaluate(outcome, evaluated, test_logits)
         outcome.seconds = {
             "aggregation": aggregated - started,
             "distillation": distilled - aggregated,
@@ -140,23 +157,17 @@ class Server:
     def unchanged(self) -> Outcome:
         """The outcome of a round in which nothing was learned: the old student and its score."""
         outcome = Outcome()
-        self._evaluate(outcome, ())
+        self._evaluate(outcome, (), ())
         return outcome
 
-    def _member(self, contribution: Contribution) -> nn.Module:
-        """One member of the ensemble, rebuilt from its weights."""
-        model = self._workspace.build_model(contribution.architecture, seed=0)
-        load_weights(model, contribution.weights or {})
-        return model
-
     def _teacher(
-        self, indices_N: IndexArray, contributions: Sequence[Contribution], members: Sequence[nn.Module]
+        self, indices_N: IndexArray, contributions: Sequence[Contribution], members: Sequence[tuple[str, Weights]]
     ) -> FloatArray | None:
         if self._method.aggregate is None:
             return None
         if members:
-            images_NCHW = self._workspace.public_images(indices_N)
-            logits = [self._seam.bound(predict_logits(member, images_NCHW))[0] for member in members]
+            answers = predict(self._executor, self._config, members, indices_N)
+            logits = [self._seam.bound(logits_NC)[0] for logits_NC in answers]
         else:
             logits = [c.logits_NC for c in contributions if c.logits_NC is not None]
         return self._method.teacher(np.stack(logits))
@@ -166,22 +177,32 @@ class Server:
             return
         for architecture, model in self._models.items():
             of_this = [c for c in contributions if c.architecture == architecture]
-            load_weights(model, self._method.start(read_weights(model), of_this))
+            weights = self._method.start(model.weights, of_this)
+            check_weights(weights, model.weights)
+            self._models[architecture] = replace(model, weights=weights)
 
     def _distil(self, server_round: int, indices_N: IndexArray, teacher_NC: FloatArray) -> Distillation:
-        batch = self._workspace.public_batch(indices_N, teacher_NC)
         seed = derive_seed(self._config.run.seed, "server", "round", server_round, "distillation")
-        results = {architecture: distiller.distil(batch, seed) for architecture, distiller in self._distillers.items()}
-        return results[self._config.student.model]
+        reports = {}
+        for architecture, model in self._models.items():
+            task = DistillationTask(self._config, architecture, model, indices_N, teacher_NC, seed)
+            self._models[architecture], reports[architecture] = self._executor.gang(task, self._config.student.shards)
+        return reports[self._config.student.model]
 
-    def _evaluate(self, outcome: Outcome, test_logits: Sequence[FloatArray]) -> None:
+    def _evaluate(
+        self, outcome: Outcome, members: Sequence[tuple[str, Weights]], test_logits: Sequence[FloatArray]
+    ) -> None:
+        """Score student, clients and teacher on the test split: clients by their answers, or else by their weights."""
         labels_N = self._workspace.data.test.labels_N
-        student = self._models.get(self._config.student.model)
-        if student is not None:
-            accuracy, loss = score(predict_logits(student, self._workspace.test_images_NCHW), labels_N)
+        weights = self.student_weights
+        students = [] if weights is None else [(self._config.student.model, weights)]
+        answers = predict(self._executor, self._config, [*students, *members])
+        if students:
+            accuracy, loss = score(answers.pop(0), labels_N)
             if not np.isfinite(loss):
                 raise RoundError("the student diverged: its loss is not finite; lower the learning rates")
             outcome.student = StudentScore(accuracy=accuracy, loss=loss)
+        test_logits = answers or test_logits
         if not test_logits:
             return
         accuracies = [score(logits_NC, labels_N).accuracy for logits_NC in test_logits]

@@ -10,8 +10,11 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedkd.aggregation import Weights
 from fedkd.config import ExperimentConfig
+from fedkd.federation.checkpoints import Checkpoints, Saving
 from fedkd.federation.client_app import config_of
-from fedkd.federation.observers import Observer
+from fedkd.federation.engines.simulated import SimulatedGrid
+from fedkd.federation.executor import LocalExecutor
+from fedkd.federation.observers import Observer, Observers
 from fedkd.federation.references import compose_method
 from fedkd.federation.replies import ReplyDesk
 from fedkd.federation.server import Server
@@ -30,8 +33,13 @@ class FederationResult:
     student: Weights | None
 
 
-def build_server_app(observer: Observer, deliver: Callable[[FederationResult], None]) -> ServerApp:
-    """Make a server app that tells `observer` of its progress and hands its result to `deliver`."""
+def build_server_app(
+    observer: Observer, deliver: Callable[[FederationResult], None], checkpoints: Checkpoints | None = None
+) -> ServerApp:
+    """Make a server app that tells `observer` of its progress and hands its result to `deliver`.
+
+    With `checkpoints`, which need one of our own grids, it goes on where they say, and saves after every round.
+    """
     app = ServerApp()
 
     @app.main()
@@ -39,9 +47,16 @@ def build_server_app(observer: Observer, deliver: Callable[[FederationResult], N
         config = config_of(context)
         method = compose_method(config.method)
         workspace = open_workspace(config)
-        server = Server(config, method, workspace)
+        simulated = grid if isinstance(grid, SimulatedGrid) else None
+        server = Server(config, method, workspace, simulated.executor if simulated else LocalExecutor())
         desk = ReplyDesk(config, method, workspace, _expected_weights(config, method, workspace))
-        strategy = DistillationStrategy(config, server, desk, workspace, observer)
+        observers = [observer]
+        history: tuple[RoundRecord, ...] = ()
+        if checkpoints is not None and simulated is not None:
+            checkpoints.restore(server, simulated)
+            observers.append(Saving(checkpoints, server, simulated))
+            history = checkpoints.history
+        strategy = DistillationStrategy(config, server, desk, workspace, Observers(observers), history)
         strategy.start(grid)
         deliver(FederationResult(tuple(strategy.history), server.student_weights))
 

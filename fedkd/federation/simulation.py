@@ -1,38 +1,98 @@
-"""A whole federation on this machine: both apps, one grid."""
+"""A whole federation on machines of ours: both apps, one grid."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from flwr.app import Context, RecordDict, UserConfig
+from flwr.clientapp import ClientApp
 
 from fedkd.config import ExperimentConfig
+from fedkd.data.federated import FederatedData
+from fedkd.federation.checkpoints import Checkpoints
 from fedkd.federation.client_app import EXPERIMENT_KEY
 from fedkd.federation.client_app import app as client_app
-from fedkd.federation.engines import LocalGrid
+from fedkd.federation.engines import LocalGrid, SimulatedGrid
 from fedkd.federation.engines.internals import quiet_logger, task_identity
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult, build_server_app
+from fedkd.federation.workspace import open_workspace, provide_data
 
 SERVER_NODE = 0
 
 
-def simulate(config: ExperimentConfig, observer: Observer, *, shuffle_seed: int | None = None) -> FederationResult:
+def simulate(
+    config: ExperimentConfig,
+    observer: Observer,
+    checkpoints: Checkpoints | None = None,
+    *,
+    shuffle_seed: int | None = None,
+) -> FederationResult:
     """Run the experiment's federation on its engine.
 
     Args:
         config: the experiment.
         observer: told of progress and of every round.
+        checkpoints: where to go on, and where to save after every round; nothing is saved without them.
         shuffle_seed: shuffles node ids and the order in which clients run; the result does not depend on it.
+
+    Raises:
+        EngineError: the engine cannot start, or goes down.
     """
-    run_config: UserConfig = {EXPERIMENT_KEY: config.model_dump_json()}
-    grid = LocalGrid(client_app, config.clients.number, run_config, shuffle_seed=shuffle_seed)
-    return run_apps(grid, config, observer)
+    with open_grid(config, shuffle_seed=shuffle_seed) as grid:
+        return run_apps(grid, config, observer, checkpoints)
 
 
-def run_apps(grid: LocalGrid, config: ExperimentConfig, observer: Observer) -> FederationResult:
+@contextmanager
+def open_grid(config: ExperimentConfig, *, shuffle_seed: int | None = None) -> Iterator[SimulatedGrid]:
+    """Start the engine that `run.engine` names, and stop it when the block ends."""
+    number = config.clients.number
+    if config.run.engine == "local":
+        yield LocalGrid(client_app, number, run_config_of(config), shuffle_seed=shuffle_seed)
+        return
+    from fedkd.federation.engines.ray_grid import RayGrid  # Ray takes a second to import
+    from fedkd.federation.engines.ray_session import ray_session
+
+    load_app = LoadClientApp(config, open_workspace(config).data)
+    with (
+        ray_session(config.ray, at_most=number) as workers,
+        RayGrid(
+            load_app,
+            number,
+            run_config_of(config),
+            workers=workers,
+            cpus_per_worker=config.ray.cpus_per_worker,
+            gpus_per_worker=config.ray.gpus_per_worker,
+            shuffle_seed=shuffle_seed,
+        ) as grid,
+    ):
+        yield grid
+
+
+def run_config_of(config: ExperimentConfig) -> UserConfig:
+    """Flower's run config for an experiment."""
+    return {EXPERIMENT_KEY: config.model_dump_json()}
+
+
+@dataclass(frozen=True)
+class LoadClientApp:
+    """Loads the client app in a worker, and gives it the data that the driver has loaded."""
+
+    config: ExperimentConfig
+    data: FederatedData
+
+    def __call__(self) -> ClientApp:
+        """Return the app."""
+        provide_data(self.config, self.data)
+        return client_app
+
+
+def run_apps(
+    grid: SimulatedGrid, config: ExperimentConfig, observer: Observer, checkpoints: Checkpoints | None = None
+) -> FederationResult:
     """Run the server app over a grid that is there already."""
     results: list[FederationResult] = []
     context = Context(
@@ -40,10 +100,10 @@ def run_apps(grid: LocalGrid, config: ExperimentConfig, observer: Observer) -> F
         node_id=SERVER_NODE,
         node_config={},
         state=RecordDict(),
-        run_config={EXPERIMENT_KEY: config.model_dump_json()},
+        run_config=run_config_of(config),
     )
     with task_identity(grid.run.run_id, SERVER_NODE), quiet_logger(), one_torch_thread():
-        build_server_app(observer, results.append)(grid, context)
+        build_server_app(observer, results.append, checkpoints)(grid, context)
     return results[0]
 
 

@@ -8,7 +8,7 @@ Evaluation of the clients rides on their training replies, so a round is one exc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import mean
 
 import numpy as np
@@ -44,16 +44,23 @@ class DistillationStrategy(Strategy):
         desk: validates replies.
         workspace: the server's data.
         observer: told of progress and of every round.
+        history: rounds that were run before; the first round to run is the one after them.
     """
 
     def __init__(
-        self, config: ExperimentConfig, server: Server, desk: ReplyDesk, workspace: Workspace, observer: Observer
+        self,
+        config: ExperimentConfig,
+        server: Server,
+        desk: ReplyDesk,
+        workspace: Workspace,
+        observer: Observer,
+        history: Sequence[RoundRecord] = (),
     ) -> None:
         self._config, self._server, self._desk = config, server, desk
         self._workspace, self._observer = workspace, observer
         self._nodes: dict[int, int] = {}
         self._sent: tuple[dict[int, int], IndexArray, int] = ({}, np.empty(0, np.int32), 0)
-        self.history: list[RoundRecord] = []
+        self.history = list(history)
 
     def start(
         self,
@@ -65,7 +72,7 @@ class DistillationStrategy(Strategy):
         evaluate_config: ConfigRecord | None = None,
         evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
     ) -> Result:
-        """Run all rounds. What is not given comes from the configuration; the student's start is the server's.
+        """Run all rounds that are left. What is not given comes from the configuration; the student is the server's.
 
         Returns:
             Flower's result: the final student, and its metrics by round.
@@ -77,7 +84,7 @@ class DistillationStrategy(Strategy):
         arrays = initial_arrays or ArrayRecord()
         result = Result()
         self._meet(grid, timeout or self._config.clients.deadline)
-        for server_round in range(1, (num_rounds or self._config.run.rounds) + 1):
+        for server_round in range(len(self.history) + 1, (num_rounds or self._config.run.rounds) + 1):
             started = time.perf_counter()
             self._observer.on_phase(server_round, "training")
             messages = self.configure_train(server_round, arrays, train_config or ConfigRecord(), grid)
@@ -134,7 +141,8 @@ class DistillationStrategy(Strategy):
 
     def _meet(self, grid: Grid, timeout: float) -> None:
         """Learn which client sits on which node; refuse those that cannot take part."""
-        queries = [Message(RecordDict(), node_id, HELLO) for node_id in grid.get_node_ids()]
+        nothing = RecordDict()
+        queries = [Message(nothing, node_id, HELLO) for node_id in grid.get_node_ids()]
         refused = []
         for reply in grid.send_and_receive(queries, timeout=timeout):
             node_id = reply.metadata.src_node_id

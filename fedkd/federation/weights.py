@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fedkd.aggregation import Weights
 from fedkd.errors import PayloadError
@@ -29,7 +33,7 @@ def check_weights(weights: Weights, like: Weights) -> None:
             raise PayloadError(
                 "shape", f"weights {key!r} are {array.dtype}{array.shape}; {expected.dtype}{expected.shape}"
             )
-        if not torch.isfinite(torch.from_numpy(array)).all():
+        if not torch.isfinite(to_tensor(array)).all():
             raise PayloadError("not_finite", f"weights {key!r} hold NaN or infinity")
 
 
@@ -40,4 +44,9 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
         PayloadError: they do not fit, or are not finite.
     """
     check_weights(weights, read_weights(model))
-    model.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
+    model.load_state_dict({key: to_tensor(array) for key, array in weights.items()})
+
+
+def to_tensor(array: npt.NDArray[Any]) -> Tensor:
+    """View an array as a tensor; one that lies in shared, read-only memory is copied first."""
+    return torch.from_numpy(np.require(array, requirements="W"))

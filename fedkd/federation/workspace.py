@@ -16,6 +16,7 @@ from fedkd.data.images import to_float
 from fedkd.distillation.distiller import PublicBatch
 from fedkd.errors import ConfigError, PayloadError
 from fedkd.federation.messages import IndexArray
+from fedkd.federation.weights import to_tensor
 from fedkd.models.registry import build_model
 from fedkd.types import ByteArray, FloatArray
 
@@ -42,7 +43,7 @@ class Workspace:
         outside = indices_N[(indices_N < 0) | (indices_N >= num_public)]
         if len(outside):
             raise PayloadError("shape", f"public index {outside[0]}; this side holds {num_public} public samples")
-        return self.public_images_NCHW[torch.from_numpy(indices_N).long().to(self.device)]
+        return self.public_images_NCHW[to_tensor(indices_N).long().to(self.device)]
 
     def public_batch(self, indices_N: IndexArray, teacher_logits_NC: FloatArray) -> PublicBatch:
         """What a distillation needs of the public samples at `indices_N`.
@@ -57,15 +58,15 @@ class Workspace:
         labels_N = self.public_labels_N
         return PublicBatch(
             images_NCHW,
-            torch.from_numpy(teacher_logits_NC).to(self.device),
-            None if labels_N is None else labels_N[torch.from_numpy(indices_N).long().to(self.device)],
+            to_tensor(teacher_logits_NC).to(self.device),
+            None if labels_N is None else labels_N[to_tensor(indices_N).long().to(self.device)],
         )
 
     @cached_property
     def public_labels_N(self) -> Tensor | None:
         """True classes of the public images, where the configuration says that they are known."""
         labels = self.data.public_labels_N
-        return None if labels is None else torch.from_numpy(labels).to(self.device)
+        return None if labels is None else to_tensor(labels).to(self.device)
 
     @cached_property
     def test_images_NCHW(self) -> Tensor:
@@ -75,7 +76,7 @@ class Workspace:
     def client(self, client: int) -> tuple[Tensor, Tensor]:
         """Private images and classes of one client."""
         private = self.data.client(client)
-        return self._tensor(private.images_NCHW), torch.from_numpy(private.labels_N).to(self.device)
+        return self._tensor(private.images_NCHW), to_tensor(private.labels_N).to(self.device)
 
     def build_model(self, name: str, seed: int) -> torch.nn.Module:
         """A model for this data, on the device, in the memory format in which small convolutions are fastest."""
@@ -84,17 +85,26 @@ class Workspace:
         return placed
 
     def _tensor(self, images_NCHW: ByteArray) -> Tensor:
-        return torch.from_numpy(to_float(images_NCHW)).to(self.device, memory_format=torch.channels_last)
+        return to_tensor(to_float(images_NCHW)).to(self.device, memory_format=torch.channels_last)
 
 
 def open_workspace(config: ExperimentConfig) -> Workspace:
-    """Load the experiment's data, or reuse what this process has loaded already."""
+    """Load the experiment's data, or reuse what this process has loaded or was given already."""
     return _open(config.data, config.clients.number, config.run.seed, resolve_device(config.run.device))
+
+
+def provide_data(config: ExperimentConfig, data: FederatedData) -> None:
+    """Let this process work on data that another one has loaded, instead of loading it again."""
+    _PROVIDED[(config.data, config.clients.number, config.run.seed)] = data
+
+
+_PROVIDED: dict[tuple[DataConfig, int, int], FederatedData] = {}
 
 
 @lru_cache(maxsize=2)
 def _open(data: DataConfig, num_clients: int, seed: int, device: torch.device) -> Workspace:
-    return Workspace(cached_federated_data(data, num_clients, seed), device)
+    provided = _PROVIDED.get((data, num_clients, seed))
+    return Workspace(provided or cached_federated_data(data, num_clients, seed), device)
 
 
 def resolve_device(name: str) -> torch.device:

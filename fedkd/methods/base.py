@@ -13,7 +13,7 @@ A method in a file of its own is a `MethodConfig`, if it adds keys, and a functi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -99,3 +99,11 @@ class Method:
     def teacher(self, logits_KNC: FloatArray) -> FloatArray | None:
         """The teacher's logits [N, C], or `None` for a method without a teacher."""
         return None if self.aggregate is None else self.sharpen(self.aggregate(logits_KNC))
+
+    def server_models(self, student: str, clients: Iterable[str]) -> list[str]:
+        """The architectures of which the server keeps a model: the student's first, and where weights travel those of
+        the clients; none for a method without a student.
+        """
+        if self.start is None:
+            return []
+        return [student, *sorted(set(clients) - {student} if self.sends == "weights" else ())]

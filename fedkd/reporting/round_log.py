@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from fedkd.errors import RunFolderError
 from fedkd.records import RoundRecord
-from fedkd.reporting.files import first_problem, naming_failures, read_bytes
+from fedkd.reporting.files import first_problem, naming_failures, read_bytes, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def append_round(path: Path, record: RoundRecord) -> None:
     Raises:
         RunFolderError: the file cannot be written, or the disk is full.
     """
-    line = record.model_dump_json().encode() + b"\n"
+    line = _line(record)
     with naming_failures("append to", path), path.open("ab+") as file:
         _cut_torn_line(file, path)
         file.write(line)
@@ -51,6 +51,24 @@ def read_rounds(path: Path) -> tuple[RoundRecord, ...]:
     if torn:
         _warn_torn(path, len(complete) + 1, len(torn))
     return tuple(_parse(path, line_number, line) for line_number, line in enumerate(complete, start=1))
+
+
+def keep_rounds(path: Path, rounds: int) -> tuple[RoundRecord, ...]:
+    """Cut the file after its first `rounds` rounds, and return those.
+
+    Raises:
+        RunFolderError: it holds fewer, or cannot be written.
+    """
+    kept = read_rounds(path)[:rounds]
+    if len(kept) < rounds:
+        raise RunFolderError(f"{path} holds {len(kept)} rounds; the snapshot is of round {rounds}")
+    if path.exists():
+        write_atomically(path, b"".join(_line(record) for record in kept))
+    return kept
+
+
+def _line(record: RoundRecord) -> bytes:
+    return record.model_dump_json().encode() + b"\n"
 
 
 def _parse(path: Path, line_number: int, line: bytes) -> RoundRecord:

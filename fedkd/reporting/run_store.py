@@ -7,20 +7,25 @@
     run.json              the whole run, written when its rounds are over, and once more with the bounds
     student.safetensors   the global model
     plots/*.svg  report.html  tensorboard/
+    snapshots/            what resuming needs, while rounds are left; see `snapshots`
 
 Guarantees:
     - Two runs never share a folder.
     - Every file but `rounds.jsonl` is whole or absent; `rounds.jsonl` grows by whole lines (see `round_log`).
+    - One process at a time writes: it holds the folder locked, and loses the lock when it ends, however it ends.
     - A run that is still going, or was stopped, can be read: all but `run.json` is there as soon as it is known.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import secrets
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +37,7 @@ from fedkd.errors import RunFolderError
 from fedkd.records import PartitionRecord, RoundRecord, RunRecord
 from fedkd.reporting import round_log, tensors
 from fedkd.reporting.files import naming_failures, read_bytes, read_record, to_toml, write_atomically
+from fedkd.reporting.snapshots import SnapshotStore
 
 
 def run_name(method: str, source: str, seed: int, now: datetime) -> str:
@@ -57,6 +63,7 @@ class RunStore:
         self.plots_path = path / "plots"
         self.report_path = path / "report.html"
         self.tensorboard_path = path / "tensorboard"
+        self.snapshots = SnapshotStore(path / "snapshots")
 
     @classmethod
     def create(cls, output: Path, name: str) -> RunStore:
@@ -92,6 +99,24 @@ class RunStore:
         if not store.config_path.is_file():
             raise RunFolderError(f"{path} is not a run folder: {store.config_path.name} is missing")
         return store
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing while the block runs.
+
+        Raises:
+            RunFolderError: another process is at it.
+        """
+        with naming_failures("open", self.path):
+            folder = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as cause:
+                raise RunFolderError(f"{self.path} is being written by another process") from cause
+            yield
+        finally:
+            os.close(folder)
 
     @property
     def finished(self) -> bool:
@@ -142,6 +167,10 @@ class RunStore:
     def read_rounds(self) -> tuple[RoundRecord, ...]:
         """Return the complete rounds so far; a torn last line is left out and logged."""
         return round_log.read_rounds(self.rounds_path)
+
+    def keep_rounds(self, rounds: int) -> tuple[RoundRecord, ...]:
+        """Forget what came after the first `rounds` rounds, and return those."""
+        return round_log.keep_rounds(self.rounds_path, rounds)
 
     def write_run(self, run: RunRecord) -> None:
         """Write the whole run. From now on it counts as finished."""

@@ -37,17 +37,18 @@ class TensorBoardWriter:
 
     Args:
         folder: where the event file goes; made where it is missing.
+        first_round: of what will be written; readers forget what earlier files of the folder say of it and later ones.
 
     Raises:
         RunFolderError: the folder cannot be made or written to.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first_round: int = 1) -> None:
         from tensorboardX import SummaryWriter
 
         with naming_failures("write events to", folder):
             # An absolute path: tensorboardX would take a relative one that begins with "s3:" for a bucket.
-            self._writer = SummaryWriter(logdir=str(folder.absolute()), flush_secs=10)
+            self._writer = SummaryWriter(logdir=str(folder.absolute()), purge_step=first_round, flush_secs=10)
 
     def write(self, record: RoundRecord) -> None:
         """Write the scalars of one round."""

@@ -36,8 +36,13 @@ def unpack(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     Raises:
         RunFolderError: the file is missing, cannot be read, or is not safetensors.
     """
+    return unpack_bytes(read_bytes(path), path)
+
+
+def unpack_bytes(content: bytes, path: Path) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the arrays of what was read from `path`; see `unpack`."""
     try:
-        return {name: array.copy() for name, array in safetensors.numpy.load(read_bytes(path)).items()}
+        return {name: array.copy() for name, array in safetensors.numpy.load(content).items()}
     except SafetensorError as cause:
         raise RunFolderError(f"{path} is not a safetensors file: {cause}") from cause
 

@@ -10,6 +10,11 @@ from torch import Tensor, nn
 
 from fedkd.types import FloatArray, IntArray
 
+PREDICTION_BATCH = 512
+"""Samples of one forward pass. Whoever divides a prediction does it at multiples of this: the last bits of a logit
+can depend on the size of its batch.
+"""
+
 
 class Score(NamedTuple):
     """Share of right top-1 predictions, and mean cross-entropy in nats."""
@@ -18,7 +23,7 @@ class Score(NamedTuple):
     loss: float
 
 
-def predict_logits(model: nn.Module, images_NCHW: Tensor, batch_size: int = 512) -> FloatArray:
+def predict_logits(model: nn.Module, images_NCHW: Tensor, batch_size: int = PREDICTION_BATCH) -> FloatArray:
     """Return the logits of `model` in evaluation mode, [N, C] float32 on the CPU."""
     model.eval()
     with torch.inference_mode():

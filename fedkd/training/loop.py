@@ -12,7 +12,10 @@ from fedkd.seeding import derive_seed, isolated_torch_rng
 from fedkd.training.config import OptimizerSection, TrainingConfig
 
 BatchLoss = Callable[[Tensor], Tensor]
-"""Takes the indices of one batch, returns the loss to step on."""
+"""Takes the indices of one batch, returns its mean loss."""
+
+Backward = Callable[[BatchLoss, Tensor], Tensor]
+"""Takes a loss and the indices of one batch, leaves its gradient in the parameters, returns its value."""
 
 
 def make_optimizer(parameters: Iterator[nn.Parameter], config: OptimizerSection) -> torch.optim.Optimizer:
@@ -37,6 +40,13 @@ def batches(num_samples: int, batch_size: int, rng: torch.Generator) -> list[Ten
     return pieces
 
 
+def backward_whole(loss_of_batch: BatchLoss, indices: Tensor) -> Tensor:
+    """The gradient of a batch in one pass."""
+    loss = loss_of_batch(indices)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
+
+
 def run_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -44,18 +54,18 @@ def run_epoch(
     loss_of_batch: BatchLoss,
     *,
     max_grad_norm: float = 0.0,
+    backward: Backward = backward_whole,
 ) -> float:
     """Step once per batch; return the mean loss per sample, as seen while stepping."""
     model.train()
     total, count = torch.zeros(()), 0
     for indices in index_batches:
         optimizer.zero_grad(set_to_none=True)
-        loss = loss_of_batch(indices)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = backward(loss_of_batch, indices)
         if max_grad_norm > 0:
             nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
         optimizer.step()
-        total += loss.detach().cpu() * len(indices)
+        total += loss.cpu() * len(indices)
         count += len(indices)
     return float(total) / max(count, 1)
 

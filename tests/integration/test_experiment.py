@@ -78,8 +78,8 @@ def test_a_run_can_be_watched(small_config: MakeConfig, tmp_path: Path) -> None:
     heard: list[str] = []
 
     class Listener(RunObserver):
-        def on_folder(self, path: Path) -> None:
-            heard.append(f"folder {path.name}, {sorted(entry.name for entry in path.iterdir())}")
+        def on_folder(self, path: Path, rounds: int) -> None:
+            heard.append(f"folder {path.name}, {rounds} rounds, {sorted(entry.name for entry in path.iterdir())}")
 
         def on_round(self, record: RoundRecord) -> None:
             written = len((tmp_path / "watched" / "rounds.jsonl").read_text().splitlines())
@@ -90,7 +90,7 @@ def test_a_run_can_be_watched(small_config: MakeConfig, tmp_path: Path) -> None:
 
     fedkd.run(small_config(run=_with_output(tmp_path, name="watched", bounds=True)), Listener())
     assert heard == [
-        "folder watched, ['config.toml', 'environment.json', 'partition.json']",
+        "folder watched, 2 rounds, ['config.toml', 'environment.json', 'partition.json']",
         "round 1, 1 on disk",
         "round 2, 2 on disk",
         *(f"local-only {client}/4" for client in range(4)),

@@ -11,6 +11,7 @@ from fedkd import errors
 from fedkd.errors import (
     ConfigError,
     DataError,
+    EngineError,
     FedkdError,
     ModelError,
     PartitionError,
@@ -30,6 +31,7 @@ EXAMPLES = [
     PayloadError("shape", "logits have shape (3,)"),
     PublicSetMismatchError("a" * 64, "b" * 64),
     RoundError("nobody left"),
+    EngineError("no worker can be placed"),
     RunFolderError("not empty"),
 ]
 every_error = pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
@@ -49,6 +51,7 @@ def test_the_tree():
         PayloadError: FedkdError,
         PublicSetMismatchError: PayloadError,
         RoundError: FedkdError,
+        EngineError: FedkdError,
         RunFolderError: FedkdError,
     }
     assert {type(error) for error in EXAMPLES} == {FedkdError, *parents}

@@ -9,12 +9,16 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
+from flwr.app.message import make_message
 from flwr.common.constant import ErrorCode
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 CLIENT_RAISED = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
+CLIENT_CRASHED = int(ErrorCode.CLIENT_APP_CRASHED)
 
 
 def new_run(run_id: int) -> Run:
@@ -25,6 +29,22 @@ def new_run(run_id: int) -> Run:
 def set_message_id(message: Message, message_id: str) -> None:
     """Give a message the identifier that a SuperLink would."""
     message.metadata.__dict__["_message_id"] = message_id
+
+
+def with_content(message: Message, content: RecordDict) -> Message:
+    """The same message around another content."""
+    return make_message(metadata=message.metadata, content=content)
+
+
+def pack_records(records: RecordDict) -> bytes:
+    """Records as Flower sends them."""
+    packed: bytes = recorddict_to_proto(records).SerializeToString()
+    return packed
+
+
+def unpack_records(packed: bytes) -> RecordDict:
+    """Records as they were packed."""
+    return recorddict_from_proto(RecordDictProto.FromString(packed))
 
 
 @contextmanager

@@ -1,0 +1,58 @@
+"""After every round: all that the next one needs, on disk. Before the first one: back from disk.
+
+Random streams have no position to keep: each is drawn anew from the root seed and the number of the round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedkd.federation.engines.simulated import SimulatedGrid
+from fedkd.federation.observers import Observer
+from fedkd.federation.server import Server
+from fedkd.records import RoundRecord
+from fedkd.reporting.snapshots import Snapshot, SnapshotStore
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where snapshots go, and where a resumed federation goes on.
+
+    Attributes:
+        store: takes the snapshots.
+        snapshot: the one to go on from; `None` to begin with the first round.
+        history: the rounds that it is the end of.
+    """
+
+    store: SnapshotStore
+    snapshot: Snapshot | None = None
+    history: tuple[RoundRecord, ...] = ()
+
+    def save(self, server_round: int, server: Server, grid: SimulatedGrid) -> None:
+        """Write the state after a round.
+
+        Raises:
+            RunFolderError: the disk refuses.
+        """
+        self.store.write(server_round, server.state(), grid.take_changed_states())
+
+    def restore(self, server: Server, grid: SimulatedGrid) -> None:
+        """Put server and clients back to where they were.
+
+        Raises:
+            PayloadError: the snapshot is of other models.
+        """
+        if self.snapshot is not None:
+            server.restore(self.snapshot.server)
+            grid.put_states(self.snapshot.clients)
+
+
+class Saving(Observer):
+    """Saves after every round; to be told after whoever records the round, as a round without its record is lost."""
+
+    def __init__(self, checkpoints: Checkpoints, server: Server, grid: SimulatedGrid) -> None:
+        self._checkpoints, self._server, self._grid = checkpoints, server, grid
+
+    def on_round(self, record: RoundRecord) -> None:
+        """Write the snapshot after this round."""
+        self._checkpoints.save(record.server_round, self._server, self._grid)

@@ -1,0 +1,227 @@
+"""Ray actors that take one job at a time each, and what becomes of a job whose worker dies or hangs.
+
+Guarantees:
+    - Outcomes come as they are there, without polling; every job that was given has exactly one.
+    - A worker that dies is replaced, and the job it was at is tried once more; jobs that waited behind it lose nothing.
+    - A job that is at work for longer than its deadline is stopped with its worker, which is replaced.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import ray
+from ray import ObjectRef
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from fedkd.errors import EngineError
+from fedkd.federation.engines.ray_worker import SetUp, Worker
+
+Handle = Any
+"""A handle of a `Worker` actor; Ray makes its methods at run time."""
+
+_QUEUED = 2
+"""Jobs given to a worker at a time: while it is at one, the next is on its way."""
+
+_GRACE_SECONDS = 1.0
+"""How long after its deadline a job is stopped: one that ends just after it says so itself."""
+
+_TRIES = 2
+
+
+@dataclass
+class Job:
+    """Something for one worker to do: `submit` starts it there and returns Ray's references to its results."""
+
+    submit: Callable[[Handle], Sequence[ObjectRef[Any]]]
+    tries: int = 0
+    refs: Sequence[ObjectRef[Any]] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: `done` (with its first result), `late` (stopped) or `died` (as often as it is tried)."""
+
+    job: Job
+    kind: Literal["done", "late", "died"]
+    value: Any = None
+    why: str = ""
+
+
+@dataclass
+class _Lane:
+    """One worker and what it was given, in order. It is at the first of its jobs since `since`."""
+
+    worker: Handle
+    ready: ObjectRef[Any] | None
+    jobs: deque[Job] = field(default_factory=deque)
+    since: float = 0.0
+
+    @property
+    def head(self) -> ObjectRef[Any]:
+        """What is waited for next: that the worker is ready, or its first job."""
+        return self.ready if self.ready is not None else self.jobs[0].refs[0]
+
+
+class RayPool:
+    """`size` workers, each with its own process.
+
+    Args:
+        size: how many.
+        set_up: how each gets ready, also one that takes another's place.
+        cpus: CPUs that Ray reserves for each; may be a fraction.
+        gpus: GPUs likewise.
+
+    Raises:
+        EngineError: Ray cannot place the workers, or one does not get ready.
+    """
+
+    def __init__(self, size: int, set_up: SetUp, *, cpus: float = 1.0, gpus: float = 0.0) -> None:
+        self._actor: Any = ray.remote(num_cpus=cpus, num_gpus=gpus)(Worker)
+        self._set_up = ray.put(set_up)
+        self._lanes = [self._start() for _ in range(size)]
+        for lane in self._lanes:
+            self._await_ready(lane)
+
+    @property
+    def size(self) -> int:
+        """Number of workers."""
+        return len(self._lanes)
+
+    def dispatch(self, jobs: Sequence[Job], deadline: float | None = None) -> Iterator[Outcome]:
+        """Do the jobs, the first ones first; yield what became of each as soon as it is known.
+
+        Args:
+            jobs: what to do.
+            deadline: seconds that one job may take, its time in the queue apart; `None` for as long as it takes.
+        """
+        waiting = deque(jobs)
+        try:
+            while waiting or any(lane.jobs for lane in self._lanes):
+                self._feed(waiting)
+                busy = {lane.head: lane for lane in self._lanes if lane.jobs}
+                heads, _ = ray.wait(list(busy), num_returns=1, timeout=_patience(busy.values(), deadline))
+                if heads:
+                    yield from self._settle(busy[heads[0]], waiting)
+                else:
+                    yield from self._stop_overdue(deadline, waiting)
+        finally:
+            self._forsake()
+
+    def replace_all(self) -> None:
+        """Start every worker anew."""
+        for lane in self._lanes:
+            self._replace(lane)
+        for lane in self._lanes:
+            self._await_ready(lane)
+
+    def neighbours(self) -> list[Handle]:
+        """The largest set of workers on one machine."""
+        machines: dict[str, list[Handle]] = {}
+        for lane in self._lanes:
+            machine = ray.get(lane.worker.machine.remote())
+            machines.setdefault(machine, []).append(lane.worker)
+        return max(machines.values(), key=len)
+
+    def close(self) -> None:
+        """Stop all workers."""
+        for lane in self._lanes:
+            ray.kill(lane.worker)
+        self._lanes = []
+
+    def _start(self) -> _Lane:
+        worker = self._actor.remote([self._set_up])
+        return _Lane(worker, worker.machine.remote())
+
+    def _await_ready(self, lane: _Lane) -> None:
+        if lane.ready is None:
+            return
+        try:
+            ray.get(lane.ready)
+        except RayError as cause:
+            raise EngineError(f"a Ray worker cannot start: {reason(cause)}") from cause
+        lane.ready, lane.since = None, time.monotonic()
+
+    def _replace(self, lane: _Lane) -> None:
+        ray.kill(lane.worker)
+        fresh = self._start()
+        lane.worker, lane.ready = fresh.worker, fresh.ready
+
+    def _forsake(self) -> None:
+        """Whoever listened has gone: stop what is still at work."""
+        for lane in self._lanes:
+            if lane.jobs:
+                lane.jobs.clear()
+                self._replace(lane)
+
+    def _feed(self, waiting: deque[Job]) -> None:
+        """Give every worker a job before any gets a second one."""
+        for depth in range(1, _QUEUED + 1):
+            for lane in self._lanes:
+                if not waiting:
+                    return
+                if len(lane.jobs) < depth:
+                    if not lane.jobs:
+                        lane.since = time.monotonic()
+                    job = waiting.popleft()
+                    job.refs = job.submit(lane.worker)
+                    lane.jobs.append(job)
+
+    def _settle(self, lane: _Lane, waiting: deque[Job]) -> Iterator[Outcome]:
+        """The first thing that a worker was at is over."""
+        if lane.ready is not None:
+            self._await_ready(lane)
+            return
+        job = lane.jobs[0]
+        try:
+            value = ray.get(job.refs[0])
+        except RayTaskError as cause:
+            raise EngineError(f"a Ray worker failed: {reason(cause)}") from cause
+        except RayError as cause:
+            yield from self._bury(lane, waiting, reason(cause))
+            return
+        lane.jobs.popleft()
+        lane.since = time.monotonic()
+        yield Outcome(job, "done", value)
+
+    def _bury(self, lane: _Lane, waiting: deque[Job], why: str) -> Iterator[Outcome]:
+        """A worker is gone: replace it, and try the job it was at once more; those behind it were not at fault."""
+        culprit, *innocent = lane.jobs
+        lane.jobs.clear()
+        waiting.extendleft(reversed(innocent))
+        self._replace(lane)
+        culprit.tries += 1
+        if culprit.tries < _TRIES:
+            waiting.appendleft(culprit)
+        else:
+            yield Outcome(culprit, "died", why=why)
+
+    def _stop_overdue(self, deadline: float | None, waiting: deque[Job]) -> Iterator[Outcome]:
+        for lane in self._lanes:
+            if lane.jobs and _patience([lane], deadline) == 0:
+                overdue, *innocent = lane.jobs
+                lane.jobs.clear()
+                waiting.extendleft(reversed(innocent))
+                self._replace(lane)
+                yield Outcome(overdue, "late")
+
+
+def _patience(lanes: Any, deadline: float | None) -> float | None:
+    """Seconds until the first of the lanes is overdue; a worker that is still starting has no deadline."""
+    if deadline is None:
+        return None
+    now = time.monotonic()
+    left = [lane.since + deadline + _GRACE_SECONDS - now for lane in lanes if lane.ready is None]
+    return max(0.0, min(left)) if left else None
+
+
+def reason(error: RayError) -> str:
+    """The last line that says something of what Ray reports; its errors quote whole tracebacks."""
+    if isinstance(error, RayActorError) and "Traceback" not in str(error):
+        return "its process died"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
