@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,13 @@ def data_root() -> Path:
     if not DATA_ROOT.is_dir():
         pytest.skip(f"no real data at {DATA_ROOT} (set FEDKD_TEST_DATA)")
     return DATA_ROOT
+
+
+@pytest.fixture(scope="session")
+def ray_on_this_machine() -> Iterator[None]:
+    """A Ray with room for four workers, whatever the number of cores."""
+    from fedkd.config import RayConfig
+    from fedkd.federation.engines.ray_session import ray_session
+
+    with ray_session(RayConfig(workers=4), at_most=4):
+        yield

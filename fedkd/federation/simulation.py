@@ -54,22 +54,14 @@ def open_grid(config: ExperimentConfig, *, shuffle_seed: int | None = None) -> I
         yield LocalGrid(client_app, number, run_config_of(config), shuffle_seed=shuffle_seed)
         return
     from fedkd.federation.engines.ray_grid import RayGrid  # Ray takes a second to import
+    from fedkd.federation.engines.ray_pool import RayPool
     from fedkd.federation.engines.ray_session import ray_session
+    from fedkd.federation.engines.ray_worker import SetUp
 
-    load_app = LoadClientApp(config, open_workspace(config).data)
-    with (
-        ray_session(config.ray, at_most=number) as workers,
-        RayGrid(
-            load_app,
-            number,
-            run_config_of(config),
-            workers=workers,
-            cpus_per_worker=config.ray.cpus_per_worker,
-            gpus_per_worker=config.ray.gpus_per_worker,
-            shuffle_seed=shuffle_seed,
-        ) as grid,
-    ):
-        yield grid
+    set_up = SetUp(LoadClientApp(config, open_workspace(config).data), run_config_of(config))
+    share = {"cpus": config.ray.cpus_per_worker, "gpus": config.ray.gpus_per_worker}
+    with ray_session(config.ray, at_most=number) as workers, RayPool(workers, set_up, **share) as pool:
+        yield RayGrid(pool, number, shuffle_seed=shuffle_seed)
 
 
 def run_config_of(config: ExperimentConfig) -> UserConfig:
@@ -85,7 +77,8 @@ class LoadClientApp:
     data: FederatedData
 
     def __call__(self) -> ClientApp:
-        """Return the app."""
+        """Return the app. Torch loads its compiler, for seconds, with the first optimiser: here, not in a round."""
+        torch.optim.SGD([torch.zeros(1)], lr=1.0)
         provide_data(self.config, self.data)
         return client_app
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import ray
-from flwr.app import Error, Message, RecordDict, UserConfig
-from flwr.clientapp import ClientApp
+from flwr.app import Error, Message, RecordDict
 
 from fedkd.federation.engines.internals import CLIENT_CRASHED, with_content
 from fedkd.federation.engines.ray_executor import RayExecutor
 from fedkd.federation.engines.ray_pool import Job, RayPool
-from fedkd.federation.engines.ray_worker import SetUp
 from fedkd.federation.engines.simulated import SimulatedGrid
 
 _SHARED_FROM_BYTES = 50_000
@@ -21,54 +18,24 @@ _SHARED_FROM_BYTES = 50_000
 
 
 class RayGrid(SimulatedGrid):
-    """Runs a `ClientApp` for every message, in one of several worker processes. Needs a Ray that is initialised.
+    """Runs a `ClientApp` for every message, in one of several worker processes.
 
     Replies come in the order in which they are there. Clients that took long in their last round go first, so that
     workers end together. What a client keeps lies in Ray's object store.
 
     Args:
-        load_app: called in each worker; returns the client app, the same for all.
+        pool: the workers; the client app is theirs. They outlive the grid.
         num_clients: number of clients.
-        run_config: what every context's `run_config` holds.
-        workers: number of worker processes.
-        cpus_per_worker: CPUs that Ray reserves for each; may be a fraction.
-        gpus_per_worker: GPUs likewise.
         shuffle_seed: draws node ids; `None` keeps clients in order.
-
-    Raises:
-        EngineError: workers cannot be started.
     """
 
-    def __init__(
-        self,
-        load_app: Callable[[], ClientApp],
-        num_clients: int,
-        run_config: UserConfig,
-        *,
-        workers: int,
-        cpus_per_worker: float = 1.0,
-        gpus_per_worker: float = 0.0,
-        shuffle_seed: int | None = None,
-    ) -> None:
+    def __init__(self, pool: RayPool, num_clients: int, *, shuffle_seed: int | None = None) -> None:
         super().__init__(num_clients, shuffle_seed)
-        set_up = SetUp(load_app, run_config)
-        self._pool = RayPool(workers, set_up, cpus=cpus_per_worker, gpus=gpus_per_worker)
-        self.executor = RayExecutor(self._pool)
+        self._pool = pool
+        self.executor = RayExecutor(pool)
         self._states: dict[int, Any] = {}
         self._changed: set[int] = set()
         self._seconds: dict[tuple[int, str], float] = {}
-
-    def __enter__(self) -> RayGrid:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop the workers."""
-        self._pool.close()
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
         """Yield each reply as soon as it is there; a client that took longer than `timeout` seconds yields none.

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, Literal
 
 import ray
@@ -68,7 +69,7 @@ class _Lane:
 
 
 class RayPool:
-    """`size` workers, each with its own process.
+    """`size` workers, each with its own process. Needs a Ray that is initialised; see `ray_session`.
 
     Args:
         size: how many.
@@ -87,6 +88,14 @@ class RayPool:
         for lane in self._lanes:
             self._await_ready(lane)
 
+    def __enter__(self) -> RayPool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
     @property
     def size(self) -> int:
         """Number of workers."""
@@ -103,7 +112,7 @@ class RayPool:
         try:
             while waiting or any(lane.jobs for lane in self._lanes):
                 self._feed(waiting)
-                busy = {lane.head: lane for lane in self._lanes if lane.jobs}
+                busy = {lane.head: lane for lane in self._lanes if lane.jobs or (waiting and lane.ready is not None)}
                 heads, _ = ray.wait(list(busy), num_returns=1, timeout=_patience(busy.values(), deadline))
                 if heads:
                     yield from self._settle(busy[heads[0]], waiting)
@@ -159,12 +168,12 @@ class RayPool:
                 self._replace(lane)
 
     def _feed(self, waiting: deque[Job]) -> None:
-        """Give every worker a job before any gets a second one."""
+        """Give every worker that is ready a job before any gets a second one."""
         for depth in range(1, _QUEUED + 1):
             for lane in self._lanes:
                 if not waiting:
                     return
-                if len(lane.jobs) < depth:
+                if lane.ready is None and len(lane.jobs) < depth:
                     if not lane.jobs:
                         lane.since = time.monotonic()
                     job = waiting.popleft()
@@ -221,7 +230,7 @@ def _patience(lanes: Any, deadline: float | None) -> float | None:
 
 def reason(error: RayError) -> str:
     """The last line that says something of what Ray reports; its errors quote whole tracebacks."""
-    if isinstance(error, RayActorError) and "Traceback" not in str(error):
+    if isinstance(error, RayActorError) and "creation task" not in str(error):
         return "its process died"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
