@@ -110,12 +110,20 @@ def distil(world: World, student: nn.Module, teacher_NC: Tensor, server_round: i
     for _ in range(settings.server_epochs):
         for batch in batches(len(teacher_NC), settings.server_batch, rng):
             optimizer.zero_grad()
-            for piece in torch.tensor_split(batch, min(settings.shards, len(batch))):
-                log_probs = F.log_softmax(student(world.public_images[piece]), dim=1)
-                teacher_log_probs = F.log_softmax(teacher_NC[piece], dim=1)
-                loss = F.kl_div(log_probs, teacher_log_probs, reduction="batchmean", log_target=True)
-                (loss * (len(piece) / len(batch))).backward()  # type: ignore[no-untyped-call]
+            add_gradients(student, world.public_images[batch], teacher_NC[batch], settings.shards)
             optimizer.step()
+
+
+def add_gradients(student: nn.Module, images: Tensor, teacher_NC: Tensor, shards: int) -> None:
+    """Add the gradient of the batch's mean KL, piece by piece: each piece's mean weighs as much as its samples."""
+    pieces = min(shards, len(images))
+    for images_of_piece, teacher_of_piece in zip(
+        torch.tensor_split(images, pieces), torch.tensor_split(teacher_NC, pieces), strict=True
+    ):
+        log_probs = F.log_softmax(student(images_of_piece), dim=1)
+        teacher_log_probs = F.log_softmax(teacher_of_piece, dim=1)
+        loss = F.kl_div(log_probs, teacher_log_probs, reduction="batchmean", log_target=True)
+        (loss * (len(images_of_piece) / len(images))).backward()  # type: ignore[no-untyped-call]
 
 
 def batches(num_samples: int, batch_size: int, rng: torch.Generator) -> list[Tensor]:

@@ -17,7 +17,7 @@ from fedkd.types import ByteArray
 
 @dataclass(frozen=True)
 class Settings:
-    """What fedkd calls `method.name` ("fkd" or "fedavg"), `run.seed`, `run.rounds`, `student.model`, `training.*`, `student.*`, `payload.clipping_range`.
+    """What fedkd calls `method.name` ("fkd" or "fedavg"), `run.*`, `training.*`, `student.*`, `payload.clipping_range`.
 
     `shards`: each server batch is cut into so many pieces, whose gradients are computed apart and added in order.
     """
