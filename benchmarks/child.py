@@ -27,7 +27,8 @@ class Stopwatch:
     def begin(self) -> None:
         """The first measured round begins."""
         if self._begun is None:
-            self._begun = (time.monotonic(), self._tree.cpu_seconds())
+            cpu = self._tree.cpu_seconds()  # first: looking takes some milliseconds, which are not the rounds'
+            self._begun = (time.monotonic(), cpu)
 
     def end(self) -> None:
         """A round has ended."""

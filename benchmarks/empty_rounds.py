@@ -52,11 +52,11 @@ def empty_app() -> ClientApp:
 
 
 class TimedFedAvg(FedAvg):
-    """Flower's FedAvg over all clients, with marks at the second round's beginning and at every round's end."""
+    """Flower's FedAvg over all clients, with marks at the second round's beginning and at the last one's end."""
 
-    def __init__(self, watch: Stopwatch) -> None:
+    def __init__(self, watch: Stopwatch, last_round: int) -> None:
         super().__init__(min_train_nodes=NUM_CLIENTS, min_evaluate_nodes=NUM_CLIENTS, min_available_nodes=NUM_CLIENTS)
-        self._watch = watch
+        self._watch, self._last_round = watch, last_round
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -67,7 +67,8 @@ class TimedFedAvg(FedAvg):
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         metrics = super().aggregate_evaluate(server_round, replies)
-        self._watch.end()
+        if server_round == self._last_round:
+            self._watch.end()
         return metrics
 
 
@@ -77,7 +78,7 @@ def run(watch: Stopwatch, engine: str, rounds: int) -> dict[str, Any]:
     results = []
 
     def start(grid: Grid) -> None:
-        results.append(TimedFedAvg(watch).start(grid, arrays, num_rounds=rounds + 1))
+        results.append(TimedFedAvg(watch, rounds + 1).start(grid, arrays, num_rounds=rounds + 1))
 
     if engine == "flower":
         flower_simulation(empty_app(), _server_app(start), NUM_CLIENTS)

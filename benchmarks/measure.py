@@ -3,8 +3,9 @@
 - Wall seconds: from before the process is started until it has ended.
 - CPU seconds: of the process and all its descendants, Ray's among them. Two sums are taken and the larger counts: what
   the kernel accounts to the process and the children that were waited for (exact), and the last sample of every process
-  ever seen in its tree (misses each one's last 0.2 s, but sees those that nobody waits for, as Ray's workers).
-- Peak memory: the largest sum of PSS over the tree, sampled every 0.2 s.
+  ever seen in its tree (misses what each did after it, but sees those that nobody waits for, as Ray's workers).
+- Peak memory: the largest sum of PSS over the tree, sampled every 0.2 s, or less often where a sample is dear (tens of
+  milliseconds for a tree of many large processes), so that sampling takes no more than 5 % of one core.
 - Rounds: wall and CPU seconds between the marks that the case sets (`benchmarks.child.Stopwatch`); start-up is the time
   from before the process is started until the first mark.
 """
@@ -26,6 +27,8 @@ from benchmarks.process_tree import ProcessTree, read_stat
 
 ROOT = Path(__file__).parents[1]
 SAMPLING_SECONDS = 0.2
+SAMPLING_SHARE = 0.05
+"""Most of one core that sampling may take."""
 GRACE_SECONDS = 10.0
 """How long processes that a case leaves behind may take to end before they are ended."""
 
@@ -104,9 +107,11 @@ def _follow(process: subprocess.Popen[bytes]) -> tuple[int, float, int]:
     tree, peak = ProcessTree(process.pid), 0
     before = os.times()
     while True:
+        begun = time.process_time()
         peak = max(peak, tree.pss_bytes())
+        spent = time.process_time() - begun
         try:
-            code = process.wait(timeout=SAMPLING_SECONDS)
+            code = process.wait(timeout=max(SAMPLING_SECONDS, spent / SAMPLING_SHARE))
         except subprocess.TimeoutExpired:
             continue
         after = os.times()
