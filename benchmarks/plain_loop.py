@@ -116,7 +116,7 @@ def distil(world: World, student: nn.Module, teacher_NC: Tensor, server_round: i
 
 def add_gradients(student: nn.Module, images: Tensor, teacher_NC: Tensor, shards: int) -> None:
     """Add the gradient of the batch's mean KL, piece by piece: each piece's mean weighs as much as its samples."""
-    pieces = min(shards, len(images))
+    pieces = max(1, min(shards, len(images) // 2))  # batch normalisation cannot train on a piece of one sample
     for images_of_piece, teacher_of_piece in zip(
         torch.tensor_split(images, pieces), torch.tensor_split(teacher_NC, pieces), strict=True
     ):
