@@ -1,0 +1,112 @@
+"""Experiments of fedkd as cases of the benchmark: configurations, marks, and what is told of a result."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.child import Stopwatch
+from benchmarks.plain_problem import Settings
+from fedkd.config import ExperimentConfig, load_config
+from fedkd.errors import ConfigError
+from fedkd.federation.observers import Observer
+from fedkd.federation.server_app import FederationResult
+from fedkd.federation.simulation import simulate
+from fedkd.methods.fedavg import FedAvgConfig
+from fedkd.methods.fkd import FkdConfig
+from fedkd.records import RoundRecord
+
+
+class MarkRounds(Observer):
+    """Marks the first round's beginning and every round's end."""
+
+    def __init__(self, watch: Stopwatch) -> None:
+        self._watch = watch
+
+    def on_phase(self, server_round: int, phase: str) -> None:
+        if server_round == 1 and phase == "training":
+            self._watch.begin()
+
+    def on_round(self, record: RoundRecord) -> None:
+        del record
+        self._watch.end()
+
+
+def run_fedkd(watch: Stopwatch, toml: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Run an experiment on the engine that it names."""
+    return told(simulate(load_config(toml, overrides), MarkRounds(watch)))
+
+
+def told(result: FederationResult) -> dict[str, Any]:
+    """What a case tells of a federation: the student's digest, and accuracies after the last round."""
+    last = result.history[-1]
+    return {
+        "student": student_digest(result.student or {}),
+        "student_accuracy": last.student.accuracy,
+        "mean_client_accuracy": last.clients.mean_accuracy,
+        "teacher_accuracy": last.ensemble_teacher.accuracy,
+    }
+
+
+def student_digest(weights: Mapping[str, npt.NDArray[np.generic]]) -> str:
+    """SHA-256 of keys, dtypes, shapes and bytes."""
+    digest = hashlib.sha256()
+    for key in sorted(weights):
+        array = np.asarray(weights[key], order="C")
+        digest.update(f"{key} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def plain_settings(config: ExperimentConfig, shards: int = 1) -> Settings:
+    """The numbers that the plain loop needs.
+
+    Raises:
+        ConfigError: the experiment asks for something that the plain loop does not do.
+    """
+    for key, value, plain in _what_the_plain_loop_lacks(config):
+        if value != plain:
+            raise ConfigError(key, value, f"{plain!r}: the plain loop knows nothing else")
+    return Settings(
+        method=config.method.name,
+        seed=config.run.seed,
+        rounds=config.run.rounds,
+        model=config.student.model,
+        local_epochs=config.training.epochs,
+        local_batch=config.training.batch_size,
+        local_rate=config.training.learning_rate,
+        momentum=config.training.momentum,
+        server_epochs=config.student.epochs,
+        server_batch=config.student.batch_size,
+        server_rate=config.student.learning_rate,
+        clipping_range=config.payload.clipping_range,
+        shards=shards,
+    )
+
+
+def _what_the_plain_loop_lacks(config: ExperimentConfig) -> list[tuple[str, object, object]]:
+    """(key, its value, the one value that the plain loop does)."""
+    training, student, clients = config.training, config.student, config.clients
+    return [
+        ("run.evaluate_clients_every", config.run.evaluate_clients_every, 1),
+        ("clients.models", clients.models, (student.model,)),
+        ("clients.fraction_train", clients.fraction_train, 1.0),
+        ("clients.dropout_rate", clients.dropout_rate + clients.straggler_rate, 0.0),
+        ("training.optimizer", training.optimizer, "sgd"),
+        ("training.weight_decay", training.weight_decay, 0.0),
+        ("training.max_grad_norm", training.max_grad_norm, 0.0),
+        ("training.logit_adjustment", training.logit_adjustment, False),
+        ("student.optimizer", student.optimizer, "adam"),
+        ("student.weight_decay", student.weight_decay, 0.0),
+        ("student.max_grad_norm", student.max_grad_norm, 0.0),
+        ("student.loss", student.loss, "kl"),
+        ("student.optimizer_state", student.optimizer_state, "fresh"),
+        ("student.holdout_fraction", student.holdout_fraction, 0.0),
+        ("payload.encoding", config.payload.encoding, "float32"),
+        ("payload.clip", config.payload.clip, True),
+        ("method", config.method, {"fkd": FkdConfig(), "fedavg": FedAvgConfig()}.get(config.method.name)),
+    ]
