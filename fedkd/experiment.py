@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from fedkd._version import __version__
 from fedkd.config import ExperimentConfig, parse_config
 from fedkd.federation.bounds_cache import cached_bounds
 from fedkd.federation.observers import Observer, Observers
+from fedkd.federation.server_app import FederationResult
 from fedkd.federation.simulation import simulate
 from fedkd.federation.workspace import Workspace, open_workspace
 from fedkd.records import (
@@ -26,6 +27,10 @@ from fedkd.records import (
     Traffic,
 )
 from fedkd.reporting import RunStore, TensorBoardWriter, render_report, run_name, write_plots
+
+
+Federate = Callable[[ExperimentConfig, Observer], FederationResult]
+"""Runs the federation of an experiment, on whatever grid, and tells the observer."""
 
 
 class RunObserver(Observer):
@@ -49,12 +54,15 @@ class _Recorder(Observer):
         self._events.write(record)
 
 
-def run(config: ExperimentConfig, observer: RunObserver | None = None) -> RunRecord:
+def run(
+    config: ExperimentConfig, observer: RunObserver | None = None, federate: Federate = simulate
+) -> RunRecord:
     """Run one experiment.
 
     Args:
         config: what to run; see `fedkd.config.load_config`.
         observer: told of progress; nobody is by default.
+        federate: runs the federation; on the engine that the configuration names by default.
 
     Returns:
         What was reached; the same is in `run.json` of the run folder, beside the student and the report.
@@ -72,7 +80,7 @@ def run(config: ExperimentConfig, observer: RunObserver | None = None) -> RunRec
     store = _open_folder(config, workspace)
     observer.on_folder(store.path)
     with TensorBoardWriter(store.tensorboard_path) as events:
-        result = simulate(config, Observers([_Recorder(store, events), observer]))
+        result = federate(config, Observers([_Recorder(store, events), observer]))
     if result.student is not None:
         input_shape = "x".join(str(size) for size in workspace.data.input_shape)
         metadata = {"model": config.student.model, "input_shape": input_shape, "fedkd": __version__}

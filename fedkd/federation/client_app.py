@@ -24,6 +24,7 @@ from fedkd.federation.messages import (
     reply_to_records,
 )
 from fedkd.federation.references import compose_method
+from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.workspace import open_workspace
 from fedkd.seeding import numpy_rng
 
@@ -36,15 +37,19 @@ app = ClientApp()
 
 
 def config_of(context: Context) -> ExperimentConfig:
-    """The experiment that a context belongs to.
+    """The experiment that a context belongs to; an empty string is the experiment that leaves every key at its default.
 
     Raises:
-        ConfigError: the run config does not hold one.
+        ConfigError: the run config does not hold an experiment, or one that is not allowed.
     """
     experiment = context.run_config.get(EXPERIMENT_KEY)
-    if not isinstance(experiment, str):
-        raise ConfigError(EXPERIMENT_KEY, experiment, "the resolved configuration as a JSON string")
-    return parse_config(json.loads(experiment))
+    try:
+        values = json.loads(str(experiment) or "{}")
+    except ValueError:
+        values = None
+    if not isinstance(experiment, str) or not isinstance(values, dict):
+        raise ConfigError(EXPERIMENT_KEY, experiment, "a configuration as JSON, as `fedkd config --flower` prints it")
+    return parse_config(values)
 
 
 def _client(context: Context) -> Client:
@@ -81,7 +86,8 @@ def train(message: Message, context: Context) -> Message:
     absence = simulated_absence(client.config, client.client, instruction.server_round)
     if absence == "dropped":
         return _reply(Absence(client.client, "dropped"), message)
-    reply, weights = client.train(instruction, _load_state(context))
+    with one_torch_thread():
+        reply, weights = client.train(instruction, _load_state(context))
     context.state[_MODEL] = ArrayRecord({key: Array(array) for key, array in weights.items()})
     return _reply(Absence(client.client, "late") if absence else reply, message)
 

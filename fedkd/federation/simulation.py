@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import torch
 from flwr.app import Context, RecordDict, UserConfig
 
 from fedkd.config import ExperimentConfig
 from fedkd.federation.client_app import EXPERIMENT_KEY
 from fedkd.federation.client_app import app as client_app
 from fedkd.federation.engines import LocalGrid
+from fedkd.federation.engines.flower import run_under_flower
 from fedkd.federation.engines.internals import quiet_logger, task_identity
 from fedkd.federation.observers import Observer
-from fedkd.federation.server_app import FederationResult, build_server_app
+from fedkd.federation.server_app import FederationResult, run_server_app
 
 SERVER_NODE = 0
 
@@ -25,8 +22,11 @@ def simulate(config: ExperimentConfig, observer: Observer, *, shuffle_seed: int 
     Args:
         config: the experiment.
         observer: told of progress and of every round.
-        shuffle_seed: shuffles node ids and the order in which clients run; the result does not depend on it.
+        shuffle_seed: shuffles node ids and the order in which clients run, on the local engine; the result does not
+            depend on it.
     """
+    if config.run.engine == "flower":
+        return run_under_flower(config, observer)
     run_config: UserConfig = {EXPERIMENT_KEY: config.model_dump_json()}
     grid = LocalGrid(client_app, config.clients.number, run_config, shuffle_seed=shuffle_seed)
     return run_apps(grid, config, observer)
@@ -34,7 +34,6 @@ def simulate(config: ExperimentConfig, observer: Observer, *, shuffle_seed: int 
 
 def run_apps(grid: LocalGrid, config: ExperimentConfig, observer: Observer) -> FederationResult:
     """Run the server app over a grid that is there already."""
-    results: list[FederationResult] = []
     context = Context(
         run_id=grid.run.run_id,
         node_id=SERVER_NODE,
@@ -42,19 +41,5 @@ def run_apps(grid: LocalGrid, config: ExperimentConfig, observer: Observer) -> F
         state=RecordDict(),
         run_config={EXPERIMENT_KEY: config.model_dump_json()},
     )
-    with task_identity(grid.run.run_id, SERVER_NODE), quiet_logger(), one_torch_thread():
-        build_server_app(observer, results.append)(grid, context)
-    return results[0]
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """One intra-op thread while the block runs: for small networks more threads cost more than they give, and the
-    order of sums, hence the bits of the result, would depend on their number.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    with task_identity(grid.run.run_id, SERVER_NODE), quiet_logger():
+        return run_server_app(grid, context, observer)

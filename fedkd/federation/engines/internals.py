@@ -14,6 +14,8 @@ from flwr.common.constant import ErrorCode
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedkd.errors import FedkdError
+
 CLIENT_RAISED = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
 
 
@@ -48,3 +50,20 @@ def quiet_logger() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+def log_our_errors_as_lines() -> None:
+    """Let Flower's runtimes log an error that fedkd raised on purpose as one line, without its traceback."""
+    logger = logging.getLogger("flwr")
+    if not any(isinstance(each, _OurErrorsAsLines) for each in logger.filters):
+        logger.addFilter(_OurErrorsAsLines())
+
+
+class _OurErrorsAsLines(logging.Filter):
+    """Flower logs what an app raised with `exc_info`; the rest of the record says nothing that the error does not."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, FedkdError):
+            record.msg, record.args, record.exc_info = f"error: {' '.join(str(error).split())}", (), None
+        return True
