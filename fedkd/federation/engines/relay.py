@@ -1,11 +1,12 @@
 """The server app of engine `flower`: it runs in a process of Flower's, and tells the process that asked for the run.
 
 A `Mailbox` is a folder that only this user can read. What happens is put there as a `Letter`; whoever reads it calls
-its observer, as if the federation ran in its own process.
+its observer, as if the federation ran in its own process. A line in the run's log says that there are new letters.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,9 @@ from fedkd.records import Refusal, RoundRecord
 
 MAILBOX_KEY = "mailbox"
 """Key of Flower's run config that holds the folder of the mailbox."""
+
+logger = logging.getLogger("flwr")
+"""Flower's own: what it is told goes into the run's log."""
 
 app = ServerApp()
 
@@ -70,15 +74,18 @@ class _Relay(Observer):
 
     def on_clients(self, clients: Sequence[int], refused: Sequence[Refusal]) -> None:
         self._mailbox.put(Letter("on_clients", (clients, refused)))
+        logger.info("%d clients take part", len(clients))
 
     def on_reply(self, server_round: int, replies: int, expected: int) -> None:
         self._mailbox.put(Letter("on_reply", (server_round, replies, expected)))
 
     def on_phase(self, server_round: int, phase: str) -> None:
         self._mailbox.put(Letter("on_phase", (server_round, phase)))
+        logger.info("round %d: %s", server_round, phase)
 
     def on_round(self, record: RoundRecord) -> None:
         self._mailbox.put(Letter("on_round", (record,)))
+        logger.info("round %d is over", record.server_round)
 
 
 @app.main()
