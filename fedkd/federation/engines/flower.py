@@ -8,6 +8,7 @@ All of it lives in one temporary folder, listens on loopback only, and ends with
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import subprocess
@@ -63,8 +64,8 @@ def run_under_flower(config: ExperimentConfig, observer: Observer) -> Federation
     mailbox = _write_home(folder, port, with_absolute_paths(config))
     environment = _environment(folder)
     last_lines: deque[str] = deque(maxlen=20)
-    with _superlink(folder, port, environment):
-        for line in _submit(folder, config.clients.number, environment):
+    with _superlink(folder, port, environment), _submitted(folder, config.clients.number, environment) as log:
+        for line in itertools.chain(log, [""]):  # once more after the end
             last_lines.append(line)
             if (result := _deliver(mailbox, observer)) is not None:
                 return result
@@ -164,8 +165,9 @@ def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path
     raise RoundError(f"flower-superlink does not answer; its last words: {' '.join(words)}")
 
 
-def _submit(folder: Path, num_clients: int, environment: dict[str, str]) -> Iterator[str]:
-    """Submit the app, and yield each line of the run's log until the run ends."""
+@contextmanager
+def _submitted(folder: Path, num_clients: int, environment: dict[str, str]) -> Iterator[Iterator[str]]:
+    """Submit the app; the lines of the run's log come until the run ends."""
     federation = f"num-supernodes={num_clients} client-resources-num-cpus=1"
     command = ["flwr", "run", str(folder / "app"), _CONNECTION, "--stream", "--run-config", str(folder / "run.toml")]
     with subprocess.Popen(
@@ -179,6 +181,6 @@ def _submit(folder: Path, num_clients: int, environment: dict[str, str]) -> Iter
         start_new_session=True,
     ) as process:
         try:
-            yield from map(str.strip, process.stdout or ())
+            yield map(str.strip, process.stdout or ())
         finally:
             process.kill()

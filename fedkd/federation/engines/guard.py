@@ -10,6 +10,7 @@ from the terminal does not reach it. Only the standard library is used, so that 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import select
 import shutil
@@ -21,12 +22,16 @@ from pathlib import Path
 
 LOG_NAME = "server.log"
 
-_GRACE = 10.0
-"""Seconds in which processes may end by themselves before they are killed."""
+_GRACE = 3.0
+"""Seconds in which processes may end by themselves before they are killed; none has anything to save."""
+
+_PR_SET_CHILD_SUBREAPER = 36
+"""From Linux's prctl.h."""
 
 
 def main(folder: Path, command: list[str]) -> None:
     """Run `command` until standard input ends, or until it ends itself."""
+    _adopt_orphans()
     alive, held_by_server = os.pipe()
     with (folder / LOG_NAME).open("wb") as log:
         server = subprocess.Popen(
@@ -34,13 +39,18 @@ def main(folder: Path, command: list[str]) -> None:
         )
     os.close(held_by_server)
     ended, _, _ = select.select([sys.stdin.fileno(), alive], [], [])
-    family = {server.pid, *descendants(server.pid)}
+    family = set(descendants(os.getpid()))
     server.terminate()
     _wait_or_kill(family)
-    server.wait()
     if sys.stdin.fileno() not in ended:
         os.read(sys.stdin.fileno(), 1)  # the parent may still want to read the log
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends, where the system can do that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def descendants(pid: int) -> list[int]:
@@ -73,11 +83,13 @@ def _first_fields(stat: Path) -> list[str]:
 
 def _wait_or_kill(family: set[int]) -> None:
     deadline = time.monotonic() + _GRACE
-    while (left := family & _living().keys()) and time.monotonic() < deadline:
+    while left := family & _living().keys():
+        if time.monotonic() > deadline:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         time.sleep(0.1)
-    for pid in left:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        family.update(descendants(os.getpid()))  # what was started meanwhile
 
 
 if __name__ == "__main__":
