@@ -28,7 +28,6 @@ from fedkd.records import (
 )
 from fedkd.reporting import RunStore, TensorBoardWriter, render_report, run_name, write_plots
 
-
 Federate = Callable[[ExperimentConfig, Observer], FederationResult]
 """Runs the federation of an experiment, on whatever grid, and tells the observer."""
 
@@ -54,9 +53,7 @@ class _Recorder(Observer):
         self._events.write(record)
 
 
-def run(
-    config: ExperimentConfig, observer: RunObserver | None = None, federate: Federate = simulate
-) -> RunRecord:
+def run(config: ExperimentConfig, observer: RunObserver | None = None, federate: Federate = simulate) -> RunRecord:
     """Run one experiment.
 
     Args:

@@ -139,7 +139,7 @@ def _environment(folder: Path) -> dict[str, str]:
 def _superlink(folder: Path, port: int, environment: dict[str, str]) -> Iterator[None]:
     """Run a SuperLink of our own while the block runs; see `guard` for how it ends."""
     command = ["flower-superlink", "--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - our own programs
         [sys.executable, guard.__file__, str(folder), *command],
         env=environment,
         stdin=subprocess.PIPE,
@@ -170,7 +170,7 @@ def _submitted(folder: Path, num_clients: int, environment: dict[str, str]) -> I
     """Submit the app; the lines of the run's log come until the run ends."""
     federation = f"num-supernodes={num_clients} client-resources-num-cpus=1"
     command = ["flwr", "run", str(folder / "app"), _CONNECTION, "--stream", "--run-config", str(folder / "run.toml")]
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 - our own programs
         [*command, "--federation-config", federation],
         env=environment,
         stdin=subprocess.DEVNULL,

@@ -34,7 +34,7 @@ def main(folder: Path, command: list[str]) -> None:
     _adopt_orphans()
     alive, held_by_server = os.pipe()
     with (folder / LOG_NAME).open("wb") as log:
-        server = subprocess.Popen(
+        server = subprocess.Popen(  # noqa: S603 - the caller's own program
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, pass_fds=[held_by_server]
         )
     os.close(held_by_server)
@@ -67,7 +67,8 @@ def _living() -> dict[int, int]:
     if Path("/proc/self/stat").is_file():
         lines = [_first_fields(path) for path in Path("/proc").glob("[0-9]*/stat")]
     else:
-        listing = subprocess.run(["ps", "-A", "-o", "pid=,stat=,ppid="], capture_output=True, check=True, text=True)
+        command = ["ps", "-A", "-o", "pid=,stat=,ppid="]
+        listing = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603
         lines = [line.split() for line in listing.stdout.splitlines()]
     return {int(pid): int(parent) for pid, state, parent in filter(None, lines) if not state.startswith("Z")}
 
