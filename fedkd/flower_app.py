@@ -59,4 +59,5 @@ class _LoggingObserver(RunObserver):
             logger.warning("refused client %s: %s", refusal.client, refusal.detail)
 
     def on_bounds(self, what: str, done: int, total: int) -> None:
-        logger.info("bounds: %s, %d of %d", what, done, total)
+        if not done:
+            logger.info("bounds: %s, %d to train", what, total)

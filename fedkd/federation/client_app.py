@@ -7,13 +7,14 @@ seed, the client and the round, so that they are the same on every engine.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Literal
 
 from flwr.app import Array, ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 
 from fedkd.aggregation import Weights
-from fedkd.config import ExperimentConfig, parse_config
+from fedkd.config import ExperimentConfig, load_config, parse_config
 from fedkd.errors import ConfigError
 from fedkd.federation.client import Client
 from fedkd.federation.messages import (
@@ -31,23 +32,28 @@ from fedkd.seeding import numpy_rng
 EXPERIMENT_KEY = "experiment"
 """Key of Flower's run config that holds the resolved configuration as JSON."""
 
+DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "simulations" / "digits.toml"
+"""What an empty experiment stands for; it travels in the app's bundle, beside the package."""
+
 _MODEL = "model"
 
 app = ClientApp()
 
 
 def config_of(context: Context) -> ExperimentConfig:
-    """The experiment that a context belongs to; an empty string is the experiment that leaves every key at its default.
+    """The experiment that a context belongs to: `DEFAULT_EXPERIMENT` where the run config leaves it empty.
 
     Raises:
         ConfigError: the run config does not hold an experiment, or one that is not allowed.
     """
     experiment = context.run_config.get(EXPERIMENT_KEY)
+    if experiment == "":
+        return load_config(DEFAULT_EXPERIMENT)
     try:
-        values = json.loads(str(experiment) or "{}")
+        values = json.loads(str(experiment))
     except ValueError:
         values = None
-    if not isinstance(experiment, str) or not isinstance(values, dict):
+    if not isinstance(values, dict):
         raise ConfigError(EXPERIMENT_KEY, experiment, "a configuration as JSON, as `fedkd config --flower` prints it")
     return parse_config(values)
 

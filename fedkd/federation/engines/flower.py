@@ -8,19 +8,19 @@ All of it lives in one temporary folder, listens on loopback only, and ends with
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import tomli_w
@@ -30,6 +30,7 @@ from fedkd.config import ExperimentConfig, with_absolute_paths
 from fedkd.errors import ConfigError, FedkdError, RoundError
 from fedkd.federation.client_app import EXPERIMENT_KEY
 from fedkd.federation.engines import guard
+from fedkd.federation.engines.internals import HEALTH_PATH, RUNTIME_ENVIRONMENT
 from fedkd.federation.engines.relay import MAILBOX_KEY, Letter, Mailbox
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
@@ -37,16 +38,6 @@ from fedkd.federation.server_app import FederationResult
 _CONNECTION = "fedkd"
 _START_TIMEOUT = 60.0
 """Seconds in which the SuperLink must answer."""
-
-_ENVIRONMENT = {
-    "FLWR_TELEMETRY_ENABLED": "0",
-    "FLWR_DISABLE_UPDATE_CHECK": "1",
-    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",  # the apps run in this very environment
-    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
-    "PYTHONUNBUFFERED": "1",  # the run's log is read as it is written
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # clients ask for no GPU of their own, and may share one
-}
 
 
 def run_under_flower(config: ExperimentConfig, observer: Observer) -> FederationResult:
@@ -60,9 +51,9 @@ def run_under_flower(config: ExperimentConfig, observer: Observer) -> Federation
     if os.name != "posix":
         raise ConfigError("run.engine", "flower", "a POSIX system; here use 'local'")
     folder = Path(tempfile.mkdtemp(prefix="fedkd-"))
-    port = _free_port()
+    port = free_port()
     mailbox = _write_home(folder, port, with_absolute_paths(config))
-    environment = _environment(folder)
+    environment = runtime_environment(folder)
     last_lines: deque[str] = deque(maxlen=20)
     with _superlink(folder, port, environment), _submitted(folder, config.clients.number, environment) as log:
         for line in itertools.chain(log, [""]):  # once more after the end
@@ -87,7 +78,7 @@ def _call(observer: Observer, letter: Letter) -> None:
     getattr(observer, letter.method)(*letter.arguments)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -128,17 +119,18 @@ def _write_toml(path: Path, content: dict[str, object]) -> None:
     path.write_text(tomli_w.dumps(content), encoding="utf-8")
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def runtime_environment(folder: Path) -> dict[str, str]:
     """This process's environment, so that Flower's processes find its programs and modules."""
     programs = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
     modules = os.pathsep.join(path for path in sys.path if path)
-    return os.environ | _ENVIRONMENT | {"FLWR_HOME": str(folder), "PATH": programs, "PYTHONPATH": modules}
+    return os.environ | RUNTIME_ENVIRONMENT | {"FLWR_HOME": str(folder), "PATH": programs, "PYTHONPATH": modules}
 
 
 @contextmanager
-def _superlink(folder: Path, port: int, environment: dict[str, str]) -> Iterator[None]:
-    """Run a SuperLink of our own while the block runs; see `guard` for how it ends."""
-    command = ["flower-superlink", "--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(port)]
+def guarded(folder: Path, command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server while the block runs; `guard` says how it ends. The process is the guard's, which ends early where
+    the server does; `folder`, which holds the server's log, is removed.
+    """
     process = subprocess.Popen(  # noqa: S603 - our own programs
         [sys.executable, guard.__file__, str(folder), *command],
         env=environment,
@@ -146,23 +138,33 @@ def _superlink(folder: Path, port: int, environment: dict[str, str]) -> Iterator
         start_new_session=True,  # an interrupt from the terminal is ours to pass on
     )
     try:
-        _wait_until_it_answers(f"http://127.0.0.1:{port}/health", process, folder / guard.LOG_NAME)
-        yield
+        yield process
     finally:
         process.communicate()  # closes its standard input, and waits
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+@contextmanager
+def _superlink(folder: Path, port: int, environment: dict[str, str]) -> Iterator[None]:
+    command = ["flower-superlink", "--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(port)]
+    with guarded(folder, command, environment) as process:
+        if not answers(port, process):
+            words = (folder / guard.LOG_NAME).read_text(errors="replace").split()[-50:]
+            raise RoundError(f"flower-superlink does not answer; its last words: {' '.join(words)}")
+        yield
+
+
+def answers(port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Whether a SuperLink on this machine answers before its process ends, and before `_START_TIMEOUT` is over."""
     deadline = time.monotonic() + _START_TIMEOUT
     while process.poll() is None and time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(url, timeout=1.0).close()  # noqa: S310 - our own server, on loopback
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    words = log.read_text(errors="replace").splitlines()[-5:] if log.is_file() else []
-    raise RoundError(f"flower-superlink does not answer; its last words: {' '.join(words)}")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1.0)
+        with closing(connection), suppress(OSError, http.client.HTTPException):
+            connection.request("GET", HEALTH_PATH)
+            if connection.getresponse().status == http.HTTPStatus.OK:
+                return True
+        time.sleep(0.1)
+    return False
 
 
 @contextmanager

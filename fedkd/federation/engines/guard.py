@@ -3,8 +3,9 @@
     python guard.py FOLDER COMMAND...
 
 It starts COMMAND, whose output goes to FOLDER/server.log. As soon as standard input ends, because the parent closed it
-or is no more, however it ended, the guard stops COMMAND and all that COMMAND has started, and removes FOLDER. A signal
-from the terminal does not reach it. Only the standard library is used, so that it starts in no time.
+or is no more, however it ended, the guard stops COMMAND and all that COMMAND has started, and removes FOLDER. Where
+COMMAND ends by itself, the guard stops what is left of it and fails; FOLDER stays, so that the log can be read.
+Only the standard library is used, so that the guard starts in no time.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def main(folder: Path, command: list[str]) -> None:
     server.terminate()
     _wait_or_kill(family)
     if sys.stdin.fileno() not in ended:
-        os.read(sys.stdin.fileno(), 1)  # the parent may still want to read the log
+        sys.exit("the server ended by itself")
     shutil.rmtree(folder, ignore_errors=True)
 
 
