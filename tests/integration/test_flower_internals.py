@@ -82,7 +82,7 @@ def test_our_errors_are_logged_as_one_line(flower_log: io.StringIO) -> None:
 
 def test_a_defect_keeps_its_traceback(flower_log: io.StringIO) -> None:
     try:
-        raise ZeroDivisionError("a defect")
+        _ = 1 / 0
     except ZeroDivisionError as defect:
         flwr_log(logging.ERROR, "%s raised an exception", "ServerApp", exc_info=defect)
     assert "ServerApp raised an exception" in flower_log.getvalue()

@@ -74,7 +74,7 @@ def test_an_error_of_the_server_app_is_raised_here(small_config: MakeConfig) -> 
 def test_a_superlink_that_does_not_start_is_named(small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setattr(flower, "free_port", lambda: taken.getsockname()[1])
-        with pytest.raises(RoundError, match="flower-superlink does not answer.*address already in use"):
+        with pytest.raises(RoundError, match=r"flower-superlink does not answer.*address already in use"):
             simulate(small_config(run={"engine": "flower"}), Observer())
 
 

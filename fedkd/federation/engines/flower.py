@@ -31,7 +31,7 @@ from fedkd.errors import ConfigError, FedkdError, RoundError
 from fedkd.federation.client_app import EXPERIMENT_KEY
 from fedkd.federation.engines import guard
 from fedkd.federation.engines.internals import HEALTH_PATH, RUNTIME_ENVIRONMENT
-from fedkd.federation.engines.relay import MAILBOX_KEY, Letter, Mailbox
+from fedkd.federation.engines.relay import MAILBOX_KEY, Mailbox
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
 
@@ -70,15 +70,12 @@ def _deliver(mailbox: Mailbox, observer: Observer) -> FederationResult | None:
             raise item
         if isinstance(item, FederationResult):
             return item
-        _call(observer, item)
+        getattr(observer, item.method)(*item.arguments)
     return None
 
 
-def _call(observer: Observer, letter: Letter) -> None:
-    getattr(observer, letter.method)(*letter.arguments)
-
-
 def free_port() -> int:
+    """A port on loopback that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -122,7 +119,7 @@ def _write_toml(path: Path, content: dict[str, object]) -> None:
 def runtime_environment(folder: Path) -> dict[str, str]:
     """This process's environment, so that Flower's processes find its programs and modules."""
     programs = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
-    modules = os.pathsep.join(path for path in sys.path if path)
+    modules = os.pathsep.join(os.path.abspath(path) for path in sys.path)  # "" stands for this folder
     return os.environ | RUNTIME_ENVIRONMENT | {"FLWR_HOME": str(folder), "PATH": programs, "PYTHONPATH": modules}
 
 
