@@ -110,6 +110,30 @@ def simulate(
             print_results(record, Path(record.run_dir) / "report.html", out)
 
 
+@app.command(
+    epilog="Examples:  fedkd config simulations/digits.toml --set run.seed=1  ·  "
+    "fedkd config simulations/digits.toml --flower > run.toml"
+)
+def config(
+    config_path: ConfigPath,
+    overrides: Overrides = None,
+    flower: Annotated[
+        bool, typer.Option("--flower", help="As a run config of Flower's: one key that holds it all as JSON.")
+    ] = False,
+) -> None:
+    """Print an experiment with every key resolved, as TOML."""
+    with _errors_as_lines():
+        from fedkd.config import load_config, with_absolute_paths
+        from fedkd.reporting.files import to_toml
+
+        resolved = load_config(config_path, overrides or ())
+        if flower:
+            content = {"experiment": with_absolute_paths(resolved).model_dump_json()}
+        else:
+            content = resolved.model_dump(mode="json")
+        typer.echo(to_toml(content), nl=False)
+
+
 @app.command(epilog="Example:  fedkd report runs/fkd-digits-s0-20260131-142530-1a2b3c")
 def report(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or not.")],

@@ -29,8 +29,10 @@ class RunConfig(Section):
 
     seed: int = Field(0, ge=0, lt=2**63, description="root of all randomness of the simulation")
     rounds: int = Field(10, ge=1, description="rounds of the federation")
-    engine: Literal["local", "ray"] = Field(
-        "local", description="where clients run; local: in this process, one by one; ray: in parallel worker processes"
+    engine: Literal["local", "ray", "flower"] = Field(
+        "local",
+        description="where clients run; local: in this process, one by one; ray: in parallel worker processes; "
+        "flower: in Flower's simulation runtime",
     )
     output: str = Field("runs", description="folder in which the run folder is made")
     name: str = Field("", description="name of the run folder; empty: method, source, seed, time and a random part")
@@ -66,6 +68,9 @@ class ClientsConfig(Section):
         0.0, ge=0, lt=1, description="seeded share of drawn clients that train but answer after the deadline"
     )
     deadline: float = Field(3600.0, gt=0, description="seconds after which a client's reply is not waited for")
+    join_timeout: float = Field(
+        60.0, ge=0, description="seconds that the server waits until all clients have joined the federation"
+    )
 
 
 class RayConfig(Section):
@@ -205,6 +210,19 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> ExperimentCo
     for override in overrides:
         apply_override(values, override)
     return parse_config(values)
+
+
+def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
+    """Make every path of a configuration absolute, for processes that run in another folder."""
+    run, data = config.run, config.data
+    public_root = None if data.public.root is None else str(Path(data.public.root).absolute())
+    public = data.public.model_copy(update={"root": public_root})
+    return config.model_copy(
+        update={
+            "run": run.model_copy(update={"output": str(Path(run.output).absolute())}),
+            "data": data.model_copy(update={"root": str(Path(data.root).absolute()), "public": public}),
+        }
+    )
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:

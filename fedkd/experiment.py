@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from fedkd.errors import ConfigError, DataError
 from fedkd.federation.bounds_cache import cached_bounds
 from fedkd.federation.checkpoints import Checkpoints
 from fedkd.federation.observers import Observer, Observers
+from fedkd.federation.server_app import FederationResult
 from fedkd.federation.simulation import simulate
 from fedkd.federation.workspace import Workspace, open_workspace
 from fedkd.records import (
@@ -32,6 +33,11 @@ from fedkd.records import (
 from fedkd.reporting import RunStore, TensorBoardWriter, render_report, run_name, write_plots
 
 logger = logging.getLogger(__name__)
+
+Federate = Callable[[ExperimentConfig, Observer, Checkpoints], FederationResult]
+"""Runs the federation of an experiment, on whatever grid, tells the observer, and goes on from the checkpoints where
+it can.
+"""
 
 
 class RunObserver(Observer):
@@ -55,12 +61,13 @@ class _Recorder(Observer):
         self._events.write(record)
 
 
-def run(config: ExperimentConfig, observer: RunObserver | None = None) -> RunRecord:
+def run(config: ExperimentConfig, observer: RunObserver | None = None, federate: Federate = simulate) -> RunRecord:
     """Run one experiment.
 
     Args:
         config: what to run; see `fedkd.config.load_config`.
         observer: told of progress; nobody is by default.
+        federate: runs the federation; on the engine that the configuration names by default.
 
     Returns:
         What was reached; the same is in `run.json` of the run folder, beside the student and the report.
@@ -80,7 +87,7 @@ def run(config: ExperimentConfig, observer: RunObserver | None = None) -> RunRec
     with store.locked():
         _describe(store, config, workspace)
         observer.on_folder(store.path, config.run.rounds)
-        return _run(store, config, observer, Checkpoints(store.snapshots))
+        return _run(store, config, observer, Checkpoints(store.snapshots), federate)
 
 
 def resume(path: Path, observer: RunObserver | None = None, overrides: Iterable[str] = ()) -> RunRecord:
@@ -120,10 +127,16 @@ def _moved(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     return values
 
 
-def _run(store: RunStore, config: ExperimentConfig, observer: RunObserver, checkpoints: Checkpoints) -> RunRecord:
+def _run(
+    store: RunStore,
+    config: ExperimentConfig,
+    observer: RunObserver,
+    checkpoints: Checkpoints,
+    federate: Federate = simulate,
+) -> RunRecord:
     """Run the rounds that are left, and write what they came to."""
     with TensorBoardWriter(store.tensorboard_path, len(checkpoints.history) + 1) as events:
-        result = simulate(config, Observers([_Recorder(store, events), observer]), checkpoints)
+        result = federate(config, Observers([_Recorder(store, events), observer]), checkpoints)
     if result.student is not None:
         input_shape = "x".join(str(size) for size in open_workspace(config).data.input_shape)
         metadata = {"model": config.student.model, "input_shape": input_shape, "fedkd": __version__}

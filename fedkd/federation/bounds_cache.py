@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from fedkd._version import __version__
 from fedkd.config import ExperimentConfig
 from fedkd.federation.references import Progress, train_bounds
-from fedkd.federation.simulation import one_torch_thread
+from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.weights import read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.records import Bounds

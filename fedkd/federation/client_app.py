@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 from flwr.app import Array, ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 
 from fedkd.aggregation import Weights
-from fedkd.config import ExperimentConfig, parse_config
+from fedkd.config import ExperimentConfig, load_config, parse_config
 from fedkd.errors import ConfigError
 from fedkd.federation.client import Client
 from fedkd.federation.messages import (
@@ -26,11 +27,15 @@ from fedkd.federation.messages import (
     reply_to_records,
 )
 from fedkd.federation.references import compose_method
+from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.workspace import open_workspace
 from fedkd.seeding import numpy_rng
 
 EXPERIMENT_KEY = "experiment"
 """Key of Flower's run config that holds the resolved configuration as JSON."""
+
+DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "simulations" / "digits.toml"
+"""What an empty experiment stands for; it travels in the app's bundle, beside the package."""
 
 _MODEL = "model"
 
@@ -38,21 +43,27 @@ app = ClientApp()
 
 
 def config_of(context: Context) -> ExperimentConfig:
-    """The experiment that a context belongs to.
+    """The experiment that a context belongs to: `DEFAULT_EXPERIMENT` where the run config leaves it empty.
 
     Raises:
-        ConfigError: the run config does not hold one.
+        ConfigError: the run config does not hold an experiment, or one that is not allowed.
     """
     experiment = context.run_config.get(EXPERIMENT_KEY)
-    if not isinstance(experiment, str):
-        raise ConfigError(EXPERIMENT_KEY, experiment, "the resolved configuration as a JSON string")
-    return _parsed(experiment)
+    return _parsed(experiment if isinstance(experiment, str) else repr(experiment))
 
 
 @lru_cache(maxsize=8)
 def _parsed(experiment: str) -> ExperimentConfig:
     """A process sees the same configuration in every message."""
-    return parse_config(json.loads(experiment))
+    if experiment == "":
+        return load_config(DEFAULT_EXPERIMENT)
+    try:
+        values = json.loads(experiment)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise ConfigError(EXPERIMENT_KEY, experiment, "a configuration as JSON, as `fedkd config --flower` prints it")
+    return parse_config(values)
 
 
 def _client(context: Context) -> Client:
@@ -89,7 +100,8 @@ def train(message: Message, context: Context) -> Message:
     absence = simulated_absence(client.config, client.client, instruction.server_round)
     if absence == "dropped":
         return _reply(Absence(client.client, "dropped"), message)
-    reply, weights = client.train(instruction, _load_state(context))
+    with one_torch_thread():
+        reply, weights = client.train(instruction, _load_state(context))
     if not client.is_replaced_every_round:
         context.state[_MODEL] = ArrayRecord({key: Array(array) for key, array in weights.items()})
     return _reply(Absence(client.client, "late") if absence else reply, message)

@@ -19,6 +19,7 @@ from fedkd.federation.references import compose_method
 from fedkd.federation.replies import ReplyDesk
 from fedkd.federation.server import Server
 from fedkd.federation.strategy import DistillationStrategy
+from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.weights import read_weights
 from fedkd.federation.workspace import Workspace, open_workspace
 from fedkd.methods import Method
@@ -57,10 +58,20 @@ def build_server_app(
             observers.append(Saving(checkpoints, server, simulated))
             history = checkpoints.history
         strategy = DistillationStrategy(config, server, desk, workspace, Observers(observers), history)
-        strategy.start(grid)
+        with one_torch_thread():
+            strategy.start(grid)
         deliver(FederationResult(tuple(strategy.history), server.student_weights))
 
     return app
+
+
+def run_server_app(
+    grid: Grid, context: Context, observer: Observer, checkpoints: Checkpoints | None = None
+) -> FederationResult:
+    """Run the federation that a context describes over a grid, as whoever this process is to Flower."""
+    results: list[FederationResult] = []
+    build_server_app(observer, results.append, checkpoints)(grid, context)
+    return results[0]
 
 
 def _expected_weights(config: ExperimentConfig, method: Method, workspace: Workspace) -> dict[str, Weights]:

@@ -12,13 +12,15 @@ from flwr.clientapp import ClientApp
 
 from fedkd.config import ExperimentConfig
 from fedkd.data.federated import FederatedData
+from fedkd.errors import RunFolderError
 from fedkd.federation.checkpoints import Checkpoints
 from fedkd.federation.client_app import EXPERIMENT_KEY
 from fedkd.federation.client_app import app as client_app
 from fedkd.federation.engines import LocalGrid, SimulatedGrid
+from fedkd.federation.engines.flower import run_under_flower
 from fedkd.federation.engines.internals import quiet_logger, task_identity
 from fedkd.federation.observers import Observer
-from fedkd.federation.server_app import FederationResult, build_server_app
+from fedkd.federation.server_app import FederationResult, run_server_app
 from fedkd.federation.workspace import open_workspace, provide_data
 
 SERVER_NODE = 0
@@ -36,12 +38,18 @@ def simulate(
     Args:
         config: the experiment.
         observer: told of progress and of every round.
-        checkpoints: where to go on, and where to save after every round; nothing is saved without them.
+        checkpoints: where to go on, and where to save after every round; nothing is saved without them, nor by the
+            flower engine.
         shuffle_seed: shuffles node ids and the order in which clients run; the result does not depend on it.
 
     Raises:
         EngineError: the engine cannot start, or goes down.
+        RunFolderError: the flower engine is to go on from a snapshot, which it cannot.
     """
+    if config.run.engine == "flower":
+        if checkpoints is not None and checkpoints.snapshot is not None:
+            raise RunFolderError("the flower engine keeps no snapshots; go on with --engine local or --engine ray")
+        return run_under_flower(config, observer)
     with open_grid(config, shuffle_seed=shuffle_seed) as grid:
         return run_apps(grid, config, observer, checkpoints)
 
@@ -87,7 +95,6 @@ def run_apps(
     grid: SimulatedGrid, config: ExperimentConfig, observer: Observer, checkpoints: Checkpoints | None = None
 ) -> FederationResult:
     """Run the server app over a grid that is there already."""
-    results: list[FederationResult] = []
     context = Context(
         run_id=grid.run.run_id,
         node_id=SERVER_NODE,
@@ -95,19 +102,5 @@ def run_apps(
         state=RecordDict(),
         run_config=run_config_of(config),
     )
-    with task_identity(grid.run.run_id, SERVER_NODE), quiet_logger(), one_torch_thread():
-        build_server_app(observer, results.append, checkpoints)(grid, context)
-    return results[0]
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """One intra-op thread while the block runs: for small networks more threads cost more than they give, and the
-    order of sums, hence the bits of the result, would depend on their number.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    with task_identity(grid.run.run_id, SERVER_NODE), quiet_logger():
+        return run_server_app(grid, context, observer, checkpoints)

@@ -18,6 +18,7 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from fedkd.config import ExperimentConfig
 from fedkd.errors import PayloadError, PublicSetMismatchError, RoundError
+from fedkd.federation.joining import wait_for_nodes
 from fedkd.federation.messages import (
     HELLO,
     TRAIN,
@@ -78,6 +79,7 @@ class DistillationStrategy(Strategy):
             Flower's result: the final student, and its metrics by round.
 
         Raises:
+            ConfigError: fewer or more than `clients.number` nodes join the federation.
             RoundError: too few clients can take part, or no round brought enough usable replies.
         """
         del evaluate_config, evaluate_fn
@@ -142,7 +144,7 @@ class DistillationStrategy(Strategy):
     def _meet(self, grid: Grid, timeout: float) -> None:
         """Learn which client sits on which node; refuse those that cannot take part."""
         nothing = RecordDict()
-        queries = [Message(nothing, node_id, HELLO) for node_id in grid.get_node_ids()]
+        queries = [Message(nothing, node_id, HELLO) for node_id in wait_for_nodes(grid, self._config.clients)]
         refused = []
         for reply in grid.send_and_receive(queries, timeout=timeout):
             node_id = reply.metadata.src_node_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,9 +26,23 @@ def pack(arrays: Arrays, metadata: Mapping[str, str]) -> bytes:
     # safetensors reads raw memory: a transposed view would come back with its values in another order.
     in_row_order = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     try:
-        return safetensors.numpy.save(in_row_order, dict(metadata))
+        return _in_fixed_order(safetensors.numpy.save(in_row_order, dict(metadata)))
     except (SafetensorError, TypeError, ValueError) as cause:
         raise RunFolderError(f"the student cannot be written as safetensors: {cause}") from cause
+
+
+def _in_fixed_order(packed: bytes) -> bytes:
+    """The same file with its metadata sorted: the library writes them in another order in every process.
+
+    Format: 8 bytes length, little endian; that many bytes of JSON, padded with spaces; the data.
+    """
+    length = int.from_bytes(packed[:8], "little")
+    header = json.loads(packed[8 : 8 + length])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + packed[8 + length :]
 
 
 def unpack(path: Path) -> dict[str, npt.NDArray[np.generic]]:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import logging
+
 import flwr
 import pytest
 from flwr.app import Message, RecordDict
+from flwr.common.constant import FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION
+from flwr.supercore import log as flwr_log
+from flwr.supercore import telemetry
+from flwr.supercore.constant import FLWR_DISABLE_UPDATE_CHECK
+from flwr.supercore.logger import LOGGER_NAME, console_handler
+from flwr.supercore.routers import health
+from flwr.supercore.superexec.run_superexec import _TASK_POLL_INTERVAL_ENV
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedkd.errors import ConfigError
 from fedkd.federation.engines import internals
 
 
@@ -38,3 +49,45 @@ def test_a_reply_carries_the_id_of_its_request() -> None:
 
 def test_a_new_run_has_its_id() -> None:
     assert internals.new_run(11).run_id == 11
+
+
+def test_the_environment_speaks_of_variables_that_flower_reads() -> None:
+    known = {FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION, FLWR_DISABLE_UPDATE_CHECK, _TASK_POLL_INTERVAL_ENV}
+    known |= {name for name in vars(telemetry) if name == "FLWR_TELEMETRY_ENABLED"}
+    assert {name for name in internals.RUNTIME_ENVIRONMENT if name.startswith("FLWR_")} == known
+
+
+def test_a_superlink_answers_where_it_is_asked() -> None:
+    assert internals.HEALTH_PATH in {getattr(route, "path", None) for route in health.router.routes}
+
+
+@pytest.fixture
+def flower_log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What Flower's own handler prints once our filter is there; the filter goes with the test."""
+    stream = io.StringIO()
+    monkeypatch.setattr(console_handler, "stream", stream)
+    monkeypatch.setattr(logging.getLogger(LOGGER_NAME), "filters", [])
+    internals.log_our_errors_as_lines()
+    internals.log_our_errors_as_lines()
+    return stream
+
+
+def test_our_errors_are_logged_as_one_line(flower_log: io.StringIO) -> None:
+    error = ConfigError("clients.number", 10, "5 nodes\nhave joined")
+    flwr_log(logging.ERROR, "%s raised an exception", "ServerApp", exc_info=error)
+    line = flower_log.getvalue()
+    assert "error: clients.number = 10 is not allowed: 5 nodes have joined" in line
+    assert line.count("\n") == 1
+
+
+def test_a_defect_keeps_its_traceback(flower_log: io.StringIO) -> None:
+    try:
+        _ = 1 / 0
+    except ZeroDivisionError as defect:
+        flwr_log(logging.ERROR, "%s raised an exception", "ServerApp", exc_info=defect)
+    assert "ServerApp raised an exception" in flower_log.getvalue()
+    assert "Traceback" in flower_log.getvalue()
+
+
+def test_the_filter_is_there_once(flower_log: io.StringIO) -> None:
+    assert len(logging.getLogger(LOGGER_NAME).filters) == 1

@@ -17,8 +17,24 @@ from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedkd.errors import FedkdError
+
 CLIENT_RAISED = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
 CLIENT_CRASHED = int(ErrorCode.CLIENT_APP_CRASHED)
+
+HEALTH_PATH = "/health"
+"""Where a SuperLink says that it is there."""
+
+RUNTIME_ENVIRONMENT = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",  # the apps run in the environment that they are started from
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
+    "PYTHONUNBUFFERED": "1",  # the run's log is read as it is written
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # clients ask for no GPU of their own, and may share one
+}
+"""What Flower's and Ray's processes are told by their environment."""
 
 
 def new_run(run_id: int) -> Run:
@@ -68,3 +84,20 @@ def quiet_logger() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+def log_our_errors_as_lines() -> None:
+    """Let Flower's runtimes log an error that fedkd raised on purpose as one line, without its traceback."""
+    logger = logging.getLogger("flwr")
+    if not any(isinstance(each, _OurErrorsAsLines) for each in logger.filters):
+        logger.addFilter(_OurErrorsAsLines())
+
+
+class _OurErrorsAsLines(logging.Filter):
+    """Flower logs what an app raised with `exc_info`; the rest of the record says nothing that the error does not."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, FedkdError):
+            record.msg, record.args, record.exc_info = f"error: {' '.join(str(error).split())}", (), None
+        return True
