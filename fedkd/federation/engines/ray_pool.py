@@ -2,7 +2,7 @@
 
 Guarantees:
     - Outcomes come as they are there, without polling; every job that was given has exactly one.
-    - A worker that dies is replaced, and the job it was at is tried once more; jobs that waited behind it lose nothing.
+    - A worker that dies is replaced, and the job it was at is tried once more.
     - A job that is at work for longer than its deadline is stopped with its worker, which is replaced.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal
 
@@ -24,9 +24,6 @@ from fedkd.federation.engines.ray_worker import SetUp, Worker
 
 Handle = Any
 """A handle of a `Worker` actor; Ray makes its methods at run time."""
-
-_QUEUED = 2
-"""Jobs given to a worker at a time: while it is at one, the next is on its way."""
 
 _GRACE_SECONDS = 1.0
 """How long after its deadline a job is stopped: one that ends just after it says so itself."""
@@ -55,17 +52,25 @@ class Outcome:
 
 @dataclass
 class _Lane:
-    """One worker and what it was given, in order. It is at the first of its jobs since `since`."""
+    """One worker, and the job it is at since `since`."""
 
     worker: Handle
     ready: ObjectRef[Any] | None
-    jobs: deque[Job] = field(default_factory=deque)
+    job: Job | None = None
     since: float = 0.0
 
-    @property
-    def head(self) -> ObjectRef[Any]:
-        """What is waited for next: that the worker is ready, or its first job."""
-        return self.ready if self.ready is not None else self.jobs[0].refs[0]
+    def head(self, *, awaited: bool) -> ObjectRef[Any] | None:
+        """What this worker will say next: that it is ready, if that is awaited, or its job's result."""
+        if self.job is not None:
+            return self.job.refs[0]
+        return self.ready if awaited else None
+
+    def take(self) -> Job:
+        """The job, which this worker is no longer at."""
+        if self.job is None:
+            raise EngineError("a Ray worker answered that was not asked")
+        job, self.job = self.job, None
+        return job
 
 
 class RayPool:
@@ -110,14 +115,15 @@ class RayPool:
         """
         waiting = deque(jobs)
         try:
-            while waiting or any(lane.jobs for lane in self._lanes):
+            while waiting or any(lane.job for lane in self._lanes):
                 self._feed(waiting)
-                busy = {lane.head: lane for lane in self._lanes if lane.jobs or (waiting and lane.ready is not None)}
+                lanes = [(lane.head(awaited=bool(waiting)), lane) for lane in self._lanes]
+                busy = {head: lane for head, lane in lanes if head is not None}
                 heads, _ = ray.wait(list(busy), num_returns=1, timeout=_patience(busy.values(), deadline))
                 if heads:
                     yield from self._settle(busy[heads[0]], waiting)
                 else:
-                    yield from self._stop_overdue(deadline, waiting)
+                    yield from self._stop_overdue(deadline)
         finally:
             self._forsake()
 
@@ -163,58 +169,44 @@ class RayPool:
     def _forsake(self) -> None:
         """Whoever listened has gone: stop what is still at work."""
         for lane in self._lanes:
-            if lane.jobs:
-                lane.jobs.clear()
+            if lane.job is not None:
+                lane.job = None
                 self._replace(lane)
 
     def _feed(self, waiting: deque[Job]) -> None:
-        """Give every worker that is ready a job before any gets a second one."""
-        for depth in range(1, _QUEUED + 1):
-            for lane in self._lanes:
-                if not waiting:
-                    return
-                if lane.ready is None and len(lane.jobs) < depth:
-                    if not lane.jobs:
-                        lane.since = time.monotonic()
-                    job = waiting.popleft()
-                    job.refs = job.submit(lane.worker)
-                    lane.jobs.append(job)
+        """Give every worker that is ready and has nothing to do a job.
+
+        One at a time: were a second one queued there, a death could not be put down to one of the two.
+        """
+        for lane in self._lanes:
+            if waiting and lane.ready is None and lane.job is None:
+                lane.job, lane.since = waiting.popleft(), time.monotonic()
+                lane.job.refs = lane.job.submit(lane.worker)
 
     def _settle(self, lane: _Lane, waiting: deque[Job]) -> Iterator[Outcome]:
         """The first thing that a worker was at is over."""
         if lane.ready is not None:
             self._await_ready(lane)
             return
-        job = lane.jobs[0]
+        job = lane.take()
         try:
             value = ray.get(job.refs[0])
         except RayTaskError as cause:
             raise EngineError(f"a Ray worker failed: {reason(cause)}") from cause
         except RayError as cause:
-            yield from self._bury(lane, waiting, reason(cause))
+            self._replace(lane)
+            job.tries += 1
+            if job.tries < _TRIES:
+                waiting.appendleft(job)
+            else:
+                yield Outcome(job, "died", why=reason(cause))
             return
-        lane.jobs.popleft()
-        lane.since = time.monotonic()
         yield Outcome(job, "done", value)
 
-    def _bury(self, lane: _Lane, waiting: deque[Job], why: str) -> Iterator[Outcome]:
-        """A worker is gone: replace it, and try the job it was at once more; those behind it were not at fault."""
-        culprit, *innocent = lane.jobs
-        lane.jobs.clear()
-        waiting.extendleft(reversed(innocent))
-        self._replace(lane)
-        culprit.tries += 1
-        if culprit.tries < _TRIES:
-            waiting.appendleft(culprit)
-        else:
-            yield Outcome(culprit, "died", why=why)
-
-    def _stop_overdue(self, deadline: float | None, waiting: deque[Job]) -> Iterator[Outcome]:
+    def _stop_overdue(self, deadline: float | None) -> Iterator[Outcome]:
         for lane in self._lanes:
-            if lane.jobs and _patience([lane], deadline) == 0:
-                overdue, *innocent = lane.jobs
-                lane.jobs.clear()
-                waiting.extendleft(reversed(innocent))
+            if lane.job is not None and _patience([lane], deadline) == 0:
+                overdue = lane.take()
                 self._replace(lane)
                 yield Outcome(overdue, "late")
 
