@@ -62,7 +62,7 @@ def student_digest(weights: Mapping[str, npt.NDArray[np.generic]]) -> str:
     return digest.hexdigest()
 
 
-def plain_settings(config: ExperimentConfig, shards: int = 1) -> Settings:
+def plain_settings(config: ExperimentConfig) -> Settings:
     """The numbers that the plain loop needs.
 
     Raises:
@@ -84,7 +84,7 @@ def plain_settings(config: ExperimentConfig, shards: int = 1) -> Settings:
         server_batch=config.student.batch_size,
         server_rate=config.student.learning_rate,
         clipping_range=config.payload.clipping_range,
-        shards=shards,
+        shards=config.student.shards,
     )
 
 

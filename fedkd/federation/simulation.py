@@ -61,7 +61,7 @@ def open_grid(config: ExperimentConfig, *, shuffle_seed: int | None = None) -> I
     if config.run.engine == "local":
         yield LocalGrid(client_app, number, run_config_of(config), shuffle_seed=shuffle_seed)
         return
-    from fedkd.federation.engines.ray_grid import RayGrid  # Ray takes a second to import
+    from fedkd.federation.engines.ray_grid import RayGrid  # Ray is slow to import
     from fedkd.federation.engines.ray_pool import RayPool
     from fedkd.federation.engines.ray_session import ray_session
     from fedkd.federation.engines.ray_worker import SetUp

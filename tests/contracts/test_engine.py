@@ -149,6 +149,27 @@ def test_states_can_be_taken_and_put_into_another_grid(open_engine: Open) -> Non
     assert sorted(dict(second.take_changed_states())) == [0, 1, 3, 4]
 
 
+def test_replies_come_while_others_still_wait() -> None:
+    """Of the local engine, whose order is known."""
+    grid = LocalGrid(counting_app(), 3, RUN_CONFIG)
+    replies = iter(grid.send_and_receive([Message(RecordDict(), node, "train") for node in (1, 2)]))
+    first = next(replies)
+    assert first.metadata.src_node_id == 1
+    assert first.content["out"]["calls"] == 1
+
+
+def test_an_interrupt_is_not_swallowed() -> None:
+    """On the local engine a person's Ctrl-C arrives in the middle of a client."""
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ask(LocalGrid(app, 1, {}))
+
+
 def test_work_is_mapped_in_order(open_engine: Open) -> None:
     assert open_engine(2).executor.map(partial(pow, 2), list(range(40))) == [2**n for n in range(40)]
 

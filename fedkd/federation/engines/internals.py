@@ -25,14 +25,19 @@ CLIENT_CRASHED = int(ErrorCode.CLIENT_APP_CRASHED)
 HEALTH_PATH = "/health"
 """Where a SuperLink says that it is there."""
 
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # clients ask for no GPU of their own, and may share one
+}
+"""What Ray is told by its environment, ours and Flower's."""
+
 RUNTIME_ENVIRONMENT = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",  # the apps run in the environment that they are started from
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
     "PYTHONUNBUFFERED": "1",  # the run's log is read as it is written
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # clients ask for no GPU of their own, and may share one
+    **RAY_ENVIRONMENT,
 }
 """What Flower's and Ray's processes are told by their environment."""
 

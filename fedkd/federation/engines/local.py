@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from flwr.app import Context, Message, RecordDict, UserConfig
 from flwr.clientapp import ClientApp
@@ -38,7 +38,6 @@ class LocalGrid(SimulatedGrid):
             )
             for node_id in self._clients
         }
-        self._changed: set[int] = set()
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
         """Yield each reply as soon as it is there; a client that took longer than `timeout` seconds yields none.
@@ -49,20 +48,13 @@ class LocalGrid(SimulatedGrid):
             self._number(message)
             context = self._contexts[message.metadata.dst_node_id]
             reply, seconds = answer(self._app, message, context)
-            self._changed.add(context.node_id)
+            self._asked.add(context.node_id)
             if timeout is None or seconds <= timeout:
                 yield reply
 
-    def take_changed_states(self) -> Iterator[tuple[int, bytes]]:
-        """Yield (client, its packed state) for every client that was asked since the last call and keeps something."""
-        changed, self._changed = self._changed, set()
-        for node_id in sorted(changed):
-            state = self._contexts[node_id].state
-            if state:
-                yield self._clients[node_id], pack_records(state)
+    def _packed_state(self, node_id: int) -> bytes | None:
+        state = self._contexts[node_id].state
+        return pack_records(state) if state else None
 
-    def put_states(self, states: Mapping[int, bytes]) -> None:
-        """Give clients the states that `take_changed_states` once yielded."""
-        for node_id, client in self._clients.items():
-            if client in states:
-                self._contexts[node_id].state = unpack_records(states[client])
+    def _put_state(self, node_id: int, packed: bytes) -> None:
+        self._contexts[node_id].state = unpack_records(packed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import ray
@@ -34,7 +34,6 @@ class RayGrid(SimulatedGrid):
         self._pool = pool
         self.executor = RayExecutor(pool)
         self._states: dict[int, Any] = {}
-        self._changed: set[int] = set()
         self._seconds: dict[tuple[int, str], float] = {}
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
@@ -59,17 +58,12 @@ class RayGrid(SimulatedGrid):
                 if timeout is None or seconds <= timeout:
                     yield reply
 
-    def take_changed_states(self) -> Iterator[tuple[int, bytes]]:
-        """Yield (client, its packed state) for every client that was asked since the last call and keeps something."""
-        changed, self._changed = self._changed, set()
-        for node_id in sorted(changed):
-            yield self._clients[node_id], ray.get(self._states[node_id])
+    def _packed_state(self, node_id: int) -> bytes | None:
+        state: bytes | None = ray.get(self._states[node_id]) if node_id in self._states else None
+        return state
 
-    def put_states(self, states: Mapping[int, bytes]) -> None:
-        """Give clients the states that `take_changed_states` once yielded."""
-        for node_id, client in self._clients.items():
-            if client in states:
-                self._states[node_id] = ray.put(states[client])
+    def _put_state(self, node_id: int, packed: bytes) -> None:
+        self._states[node_id] = ray.put(packed)
 
     def _slowest_first(self, message: Message) -> tuple[float, int]:
         node_id = message.metadata.dst_node_id
@@ -89,11 +83,11 @@ class RayGrid(SimulatedGrid):
     def _remember(self, message: Message, state: Any, seconds: float) -> None:
         node_id = message.metadata.dst_node_id
         self._seconds[(node_id, message.metadata.message_type)] = seconds
+        self._asked.add(node_id)
         if state is None:
             self._states.pop(node_id, None)
         else:
             self._states[node_id] = state
-            self._changed.add(node_id)
 
 
 def _payload_size(content: RecordDict) -> int:

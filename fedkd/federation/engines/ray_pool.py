@@ -52,10 +52,11 @@ class Outcome:
 
 @dataclass
 class _Lane:
-    """One worker, and the job it is at since `since`."""
+    """One worker, the machine it is on (known once it is ready), and the job it is at since `since`."""
 
     worker: Handle
     ready: ObjectRef[Any] | None
+    machine: str = ""
     job: Job | None = None
     since: float = 0.0
 
@@ -138,8 +139,8 @@ class RayPool:
         """The largest set of workers on one machine."""
         machines: dict[str, list[Handle]] = {}
         for lane in self._lanes:
-            machine = ray.get(lane.worker.machine.remote())
-            machines.setdefault(machine, []).append(lane.worker)
+            self._await_ready(lane)
+            machines.setdefault(lane.machine, []).append(lane.worker)
         return max(machines.values(), key=len)
 
     def close(self) -> None:
@@ -156,10 +157,10 @@ class RayPool:
         if lane.ready is None:
             return
         try:
-            ray.get(lane.ready)
+            lane.machine = ray.get(lane.ready)
         except RayError as cause:
             raise EngineError(f"a Ray worker cannot start: {reason(cause)}") from cause
-        lane.ready, lane.since = None, time.monotonic()
+        lane.ready = None
 
     def _replace(self, lane: _Lane) -> None:
         ray.kill(lane.worker)
@@ -184,7 +185,7 @@ class RayPool:
                 lane.job.refs = lane.job.submit(lane.worker)
 
     def _settle(self, lane: _Lane, waiting: deque[Job]) -> Iterator[Outcome]:
-        """The first thing that a worker was at is over."""
+        """A worker is ready, or its job is over."""
         if lane.ready is not None:
             self._await_ready(lane)
             return

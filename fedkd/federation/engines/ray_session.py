@@ -12,9 +12,7 @@ import ray
 
 from fedkd.config import RayConfig
 from fedkd.errors import ConfigError, EngineError
-
-_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-"""Send no statistics; a worker without a GPU share still sees the GPUs that there are."""
+from fedkd.federation.engines.internals import RAY_ENVIRONMENT
 
 
 @contextmanager
@@ -38,7 +36,7 @@ def ray_session(config: RayConfig, *, at_most: int) -> Iterator[int]:
 
 
 def _initialise(config: RayConfig) -> None:
-    for name, value in _SETTINGS.items():
+    for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
         if config.address:

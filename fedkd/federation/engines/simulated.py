@@ -44,6 +44,7 @@ class SimulatedGrid(Grid):
             node_ids = [int(node) for node in numpy_rng(shuffle_seed).permutation(node_ids)]
         self._clients = {node_id: client for client, node_id in enumerate(node_ids)}
         self._replies: dict[str, Message] = {}
+        self._asked: set[int] = set()
         self._sent = 0
 
     def set_run(self, run: Run) -> None:
@@ -80,13 +81,27 @@ class SimulatedGrid(Grid):
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
         """Yield each reply as soon as it is there; a client that took longer than `timeout` seconds yields none."""
 
-    @abstractmethod
     def take_changed_states(self) -> Iterator[tuple[int, bytes]]:
-        """Yield (client, its packed state) for every client whose state may have changed since the last call."""
+        """Yield (client, its packed state) for every client that was asked since the last call and keeps something."""
+        asked, self._asked = self._asked, set()
+        for node_id in sorted(asked):
+            state = self._packed_state(node_id)
+            if state is not None:
+                yield self._clients[node_id], state
 
-    @abstractmethod
     def put_states(self, states: Mapping[int, bytes]) -> None:
         """Give clients the states that `take_changed_states` once yielded."""
+        for node_id, client in self._clients.items():
+            if client in states:
+                self._put_state(node_id, states[client])
+
+    @abstractmethod
+    def _packed_state(self, node_id: int) -> bytes | None:
+        """What the client on this node keeps; `None` for nothing."""
+
+    @abstractmethod
+    def _put_state(self, node_id: int, packed: bytes) -> None:
+        """Let the client on this node keep this."""
 
     def _number(self, message: Message) -> None:
         self._sent += 1

@@ -23,9 +23,9 @@ from fedkd.federation.simulation import simulate
 MakeConfig = Callable[..., ExperimentConfig]
 
 
-def plain_world(config: ExperimentConfig, shards: int = 1) -> World:
+def plain_world(config: ExperimentConfig) -> World:
     data = load_federated_data(config.data, config.clients.number, config.run.seed)
-    return make_world(plain_settings(config, shards), data, range(config.clients.number))
+    return make_world(plain_settings(config), data, range(config.clients.number))
 
 
 def as_bytes(student: State) -> dict[str, bytes]:
@@ -107,7 +107,8 @@ def test_shards_add_up_to_the_gradient_of_the_batch(shards: int) -> None:
 def test_shards_change_the_student_by_rounding_only(tiny_config: MakeConfig) -> None:
     config = tiny_config(run={"rounds": 1, "device": "cpu"})
     one, _ = run(plain_world(config))
-    three, _ = run(plain_world(config, shards=3))
+    sharded = config.student.model_copy(update={"shards": 3})
+    three, _ = run(plain_world(config.model_copy(update={"student": sharded})))
     assert as_bytes(one) != as_bytes(three)
     moved = max(float((one[key] - three[key]).abs().max()) for key in one)
     assert moved < config.student.learning_rate  # less than one step of Adam
