@@ -42,6 +42,19 @@ def torch_rng(root: int, *path: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(root, *path))
 
 
+def seed_torch(seed: int) -> None:
+    """Seed the global generators of torch that models draw from: the CPU's, and those of CUDA where there is a GPU.
+
+    `torch.manual_seed` also seeds backends that are not there; each call then formats a stack for every one of them and
+    keeps it, in milliseconds and memory that a loop over clients or steps feels.
+    """
+    import torch
+
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
+
+
 @contextmanager
 def isolated_torch_rng(seed: int) -> Iterator[None]:
     """Run a block whose torch operations draw from `seed` (weight initialisation, dropout layers),
@@ -51,5 +64,5 @@ def isolated_torch_rng(seed: int) -> Iterator[None]:
 
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         yield

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fedkd.seeding import derive_seed
+from fedkd.seeding import derive_seed, seed_torch
 from fedkd.training.evaluation import PREDICTION_BATCH, predict_logits
 from fedkd.training.loop import BatchLoss
 from fedkd.types import FloatArray
@@ -93,7 +93,7 @@ class ShardedBackward:
             parameter.grad = None
         for buffer, value in zip(self._buffers, before, strict=True):
             buffer.copy_(value)
-        torch.manual_seed(derive_seed(self._seed, "step", self._step, "shard", shard))
+        seed_torch(derive_seed(self._seed, "step", self._step, "shard", shard))
         share = len(piece) / batch_size
         loss = loss_of_batch(piece) * share
         loss.backward()  # type: ignore[no-untyped-call]

@@ -52,6 +52,17 @@ def unreliable_app(folder: Path) -> ClientApp:
             time.sleep(600)
         return Message(RecordDict({"out": ConfigRecord({"client": client})}), reply_to=message)
 
+    @app.evaluate()
+    def evaluate(message: Message, context: Context) -> Message:
+        """The first time all is well and quick; from the second on client 4 dies and client 6 hangs."""
+        client = int(context.node_config["partition-id"])
+        calls = _leave_mark(folder, f"evaluate{client}")
+        if calls > 0 and client == 4:
+            _die()
+        if calls > 0 and client == 6:
+            time.sleep(600)
+        return Message(RecordDict({"out": ConfigRecord({"client": client})}), reply_to=message)
+
     return app
 
 
@@ -85,6 +96,18 @@ def test_a_dead_worker_is_replaced_its_client_asked_once_more_and_a_hung_one_sto
     assert pool.size == 2
     ask_again = grid.send_and_receive(messages[4:], timeout=3.0)
     assert sorted(reply.metadata.src_node_id - 1 for reply in ask_again) == [4, 5, 6, 7]
+
+
+def test_clients_that_share_an_errand_do_not_share_its_end(pool: RayPool, marks: Path) -> None:
+    grid = RayGrid(pool, 8)
+    with task_identity(run_id=1, node_id=0):
+        messages = [Message(RecordDict(), node_id, "evaluate") for node_id in grid.get_node_ids()]
+    assert len(list(grid.send_and_receive(messages))) == 8
+    replies = {reply.metadata.src_node_id - 1: reply for reply in grid.send_and_receive(messages, timeout=3.0)}
+    assert sorted(replies) == [0, 1, 2, 3, 4, 5, 7]  # client 6 hung, and was late
+    assert [client for client, reply in replies.items() if reply.has_error()] == [4]
+    calls = {client: len(list(marks.glob(f"evaluate{client}-*"))) for client in (4, 6)}
+    assert calls == {4: 3, 6: 3}  # first well, then with others, then alone
 
 
 def _die_at_first(folder: Path, number: int) -> int:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fedkd.seeding import derive_seed, isolated_torch_rng, numpy_rng, torch_rng
+from fedkd.seeding import derive_seed, isolated_torch_rng, numpy_rng, seed_torch, torch_rng
 
 PATHS = st.lists(st.one_of(st.text(max_size=8), st.integers(-100, 100)), max_size=4)
 
@@ -82,6 +82,13 @@ def test_inside_the_block_the_seed_decides(torch_state):
         with isolated_torch_rng(9):
             weights.append(nn.Linear(3, 3).weight)
     assert torch.equal(*weights)
+
+
+def test_torch_is_seeded_as_torch_does_it(torch_state):
+    torch.manual_seed(2**62 + 9)
+    expected = torch.rand(5)
+    seed_torch(2**62 + 9)
+    assert torch.equal(torch.rand(5), expected)
 
 
 def test_the_global_generators_come_back_as_they_were(torch_state):

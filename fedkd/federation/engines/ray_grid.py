@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import ray
@@ -10,11 +12,15 @@ from flwr.app import Error, Message, RecordDict
 
 from fedkd.federation.engines.internals import CLIENT_CRASHED, with_content
 from fedkd.federation.engines.ray_executor import RayExecutor
-from fedkd.federation.engines.ray_pool import Job, RayPool
+from fedkd.federation.engines.ray_pool import Handle, Job, RayPool
+from fedkd.federation.engines.ray_worker import Errand
 from fedkd.federation.engines.simulated import SimulatedGrid
 
 _SHARED_FROM_BYTES = 50_000
 """Contents from this size on go through Ray's object store, once however many clients they are for."""
+
+_BATCH_SECONDS = 0.05
+"""How much expected work goes to a worker at once: a message through Ray costs some milliseconds."""
 
 
 class RayGrid(SimulatedGrid):
@@ -40,23 +46,25 @@ class RayGrid(SimulatedGrid):
         """Yield each reply as soon as it is there; a client that took longer than `timeout` seconds yields none.
 
         A client that hangs is stopped with its worker. One whose worker died is asked once more, in a new worker;
-        if that dies, too, its reply is an error.
+        if that dies, too, its reply is an error. Clients that were quick last time share an errand; if it ends badly,
+        each of them is asked again by itself, to find out which it was.
         """
         shared: dict[int, list[Any]] = {}
-        jobs = {}
-        for message in sorted(messages, key=self._slowest_first):
+        asked = list(messages)
+        for message in asked:
             self._number(message)
-            job = self._job(message, shared)
-            jobs[id(job)] = (job, message)
-        for outcome in self._pool.dispatch([job for job, _ in jobs.values()], timeout):
-            message = jobs[id(outcome.job)][1]
-            if outcome.kind == "died":
-                yield Message(Error(CLIENT_CRASHED, f"two workers died over it: {outcome.why}"), reply_to=message)
-            elif outcome.kind == "done":
-                reply, seconds, keeps = outcome.value
-                self._remember(message, outcome.job.refs[1] if keeps else None, seconds)
-                if timeout is None or seconds <= timeout:
-                    yield reply
+        jobs = self._jobs(self._batches(asked), shared)
+        while jobs:
+            again: list[list[Message]] = []
+            for outcome in self._pool.dispatch([job for job, _ in jobs.values()], timeout):
+                batch = jobs[id(outcome.job)][1]
+                if outcome.kind == "done":
+                    yield from self._settle(batch, outcome.job, outcome.value, timeout)
+                elif len(batch) > 1:
+                    again += [[message] for message in batch]
+                elif outcome.kind == "died":
+                    yield Message(Error(CLIENT_CRASHED, f"two workers died over it: {outcome.why}"), reply_to=batch[0])
+            jobs = self._jobs(again, shared, tries=1)
 
     def _packed_state(self, node_id: int) -> bytes | None:
         state: bytes | None = ray.get(self._states[node_id]) if node_id in self._states else None
@@ -65,20 +73,54 @@ class RayGrid(SimulatedGrid):
     def _put_state(self, node_id: int, packed: bytes) -> None:
         self._states[node_id] = ray.put(packed)
 
-    def _slowest_first(self, message: Message) -> tuple[float, int]:
-        node_id = message.metadata.dst_node_id
-        return -self._seconds.get((node_id, message.metadata.message_type), 0.0), node_id
+    def _expected_seconds(self, message: Message) -> float:
+        return self._seconds.get((message.metadata.dst_node_id, message.metadata.message_type), math.inf)
 
-    def _job(self, message: Message, shared: dict[int, list[Any]]) -> Job:
-        content, node_id = message.content, message.metadata.dst_node_id
-        reference = None
+    def _batches(self, messages: Sequence[Message]) -> Iterator[list[Message]]:
+        """The slowest first; one whose time is not known by itself."""
+        ordered = sorted(messages, key=lambda each: (-self._expected_seconds(each), each.metadata.dst_node_id))
+        at_most = math.ceil(len(ordered) / (2 * self._pool.size))
+        batch: list[Message] = []
+        seconds = 0.0
+        for message in ordered:
+            expected = self._expected_seconds(message)
+            if batch and (seconds + expected > _BATCH_SECONDS or len(batch) == at_most):
+                yield batch
+                batch, seconds = [], 0.0
+            batch.append(message)
+            seconds += expected
+        if batch:
+            yield batch
+
+    def _jobs(
+        self, batches: Iterable[list[Message]], shared: dict[int, list[Any]], tries: int | None = None
+    ) -> dict[int, tuple[Job, list[Message]]]:
+        """A job for every batch; a batch of several is tried once, as it is then taken apart."""
+        jobs = {}
+        for batch in batches:
+            errands = [self._errand(message, shared) for message in batch]
+            states = [self._states.get(message.metadata.dst_node_id) for message in batch]
+            submit = partial(_submit, errands, states)
+            job = Job(submit, tries=(len(batch) > 1) if tries is None else tries)
+            jobs[id(job)] = (job, batch)
+        return jobs
+
+    def _errand(self, message: Message, shared: dict[int, list[Any]]) -> Errand:
+        content, reference = message.content, None
         if _payload_size(content) >= _SHARED_FROM_BYTES:
             if id(content) not in shared:
                 shared[id(content)] = [ray.put(content)]
             reference = shared[id(content)]
             message = with_content(message, RecordDict())
-        arguments = (message, reference, self._node_config(node_id), self._states.get(node_id))
-        return Job(lambda worker: worker.answer.options(num_returns=2).remote(*arguments))
+        return Errand(message, reference, self._node_config(message.metadata.dst_node_id))
+
+    def _settle(
+        self, batch: list[Message], job: Job, replies: list[tuple[Message, float, bool]], timeout: float | None
+    ) -> Iterator[Message]:
+        for message, state, (reply, seconds, keeps) in zip(batch, job.refs[1:], replies, strict=True):
+            self._remember(message, state if keeps else None, seconds)
+            if timeout is None or seconds <= timeout:
+                yield reply
 
     def _remember(self, message: Message, state: Any, seconds: float) -> None:
         node_id = message.metadata.dst_node_id
@@ -88,6 +130,11 @@ class RayGrid(SimulatedGrid):
             self._states.pop(node_id, None)
         else:
             self._states[node_id] = state
+
+
+def _submit(errands: list[Errand], states: list[Any], worker: Handle) -> Sequence[ray.ObjectRef[Any]]:
+    references: list[ray.ObjectRef[Any]] = worker.answer.options(num_returns=1 + len(errands)).remote(errands, *states)
+    return references
 
 
 def _payload_size(content: RecordDict) -> int:

@@ -8,6 +8,7 @@ Guarantees:
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,18 +23,26 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from fedkd.errors import EngineError
 from fedkd.federation.engines.ray_worker import SetUp, Worker
 
+logger = logging.getLogger(__name__)
+
 Handle = Any
 """A handle of a `Worker` actor; Ray makes its methods at run time."""
 
 _GRACE_SECONDS = 1.0
 """How long after its deadline a job is stopped: one that ends just after it says so itself."""
 
+_LONG_SECONDS = 60.0
+"""A worker that is not ready after this time is spoken of."""
+
 _TRIES = 2
 
 
 @dataclass
 class Job:
-    """Something for one worker to do: `submit` starts it there and returns Ray's references to its results."""
+    """Something for one worker to do: `submit` starts it there and returns Ray's references to its results.
+
+    It is tried until `tries` is two.
+    """
 
     submit: Callable[[Handle], Sequence[ObjectRef[Any]]]
     tries: int = 0
@@ -156,6 +165,9 @@ class RayPool:
     def _await_ready(self, lane: _Lane) -> None:
         if lane.ready is None:
             return
+        placed, _ = ray.wait([lane.ready], timeout=_LONG_SECONDS)
+        if not placed:
+            logger.warning("waiting for a Ray worker to start: has the cluster room for it?")
         try:
             lane.machine = ray.get(lane.ready)
         except RayError as cause:

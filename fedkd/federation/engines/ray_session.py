@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,8 @@ import ray
 from fedkd.config import RayConfig
 from fedkd.errors import ConfigError, EngineError
 from fedkd.federation.engines.internals import RAY_ENVIRONMENT
+
+_KNOCK_SECONDS = 10.0
 
 
 @contextmanager
@@ -39,14 +42,22 @@ def _initialise(config: RayConfig) -> None:
     for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
+        _knock(config.address)
         if config.address:
             ray.init(address=config.address, logging_level=logging.ERROR, log_to_driver=False)
         else:
             cpus = max(os.cpu_count() or 1, math.ceil(config.workers * config.cpus_per_worker))
             ray.init(num_cpus=cpus, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as cause:
+    except (OSError, RuntimeError, ValueError) as cause:
         where = f"no Ray cluster at {config.address!r}" if config.address else "Ray cannot be started"
         raise EngineError(f"{where}: {str(cause).splitlines()[0] if str(cause) else type(cause).__name__}") from cause
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` where an address names a port on which nobody listens; Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 def _count_workers(config: RayConfig, at_most: int) -> int:

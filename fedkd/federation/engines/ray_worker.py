@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -40,6 +40,21 @@ class SetUp:
 
 
 @dataclass(frozen=True)
+class Errand:
+    """A message for one client.
+
+    Attributes:
+        message: what it was sent.
+        content: a reference to the message's content, in a list, where the message comes without it.
+        node_config: which client it is.
+    """
+
+    message: Message
+    content: list[Any] | None
+    node_config: UserConfig
+
+
+@dataclass(frozen=True)
 class Raised:
     """An error that work raised on purpose, on its way back."""
 
@@ -65,32 +80,33 @@ class Worker:
         """Ray's name for the machine on which this worker is."""
         return str(ray.get_runtime_context().get_node_id())
 
-    def answer(
-        self, message: Message, content: list[Any] | None, node_config: UserConfig, state: bytes | None
-    ) -> tuple[tuple[Message, float, bool], bytes | None]:
-        """Answer for one client.
+    def answer(self, errands: Sequence[Errand], *states: bytes | None) -> list[Any]:
+        """Answer for some clients, one after the other.
 
         Args:
-            message: what it was sent.
-            content: a reference to the message's content, in a list, where the message comes without it.
-            node_config: which client it is.
-            state: what it kept, packed; `None` for nothing.
+            errands: for whom, and what they were sent.
+            states: what each of them kept, packed; `None` for nothing.
 
         Returns:
-            (reply, seconds, whether the client keeps something), and what it keeps, packed.
+            First, for every errand, (reply, seconds, whether the client keeps something); then, for every errand, what
+            the client keeps, packed.
         """
-        if content is not None:
-            message = with_content(message, self._fetch(content[0]))
-        context = Context(
-            run_id=RUN_ID,
-            node_id=message.metadata.dst_node_id,
-            node_config=node_config,
-            state=RecordDict() if state is None else unpack_records(state),
-            run_config=self._run_config,
-        )
-        reply, seconds = answer(self._app, message, context)
-        kept = pack_records(context.state) if context.state else None
-        return (reply, seconds, kept is not None), kept
+        replies, kept = [], []
+        for errand, state in zip(errands, states, strict=True):
+            message = errand.message
+            if errand.content is not None:
+                message = with_content(message, self._fetch(errand.content[0]))
+            context = Context(
+                run_id=RUN_ID,
+                node_id=message.metadata.dst_node_id,
+                node_config=errand.node_config,
+                state=RecordDict() if state is None else unpack_records(state),
+                run_config=self._run_config,
+            )
+            reply, seconds = answer(self._app, message, context)
+            kept.append(pack_records(context.state) if context.state else None)
+            replies.append((reply, seconds, kept[-1] is not None))
+        return [replies, *kept]
 
     def run(self, function: Callable[[Any], Result], item: Any) -> Result | Raised:
         """Do one item of the server's work."""
