@@ -28,7 +28,7 @@ def pack(arrays: Arrays, metadata: Mapping[str, str]) -> bytes:
     try:
         return _in_fixed_order(safetensors.numpy.save(in_row_order, dict(metadata)))
     except (SafetensorError, TypeError, ValueError) as cause:
-        raise RunFolderError(f"the student cannot be written as safetensors: {cause}") from cause
+        raise RunFolderError(f"the arrays cannot be written as safetensors: {cause}") from cause
 
 
 def _in_fixed_order(packed: bytes) -> bytes:
