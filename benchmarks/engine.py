@@ -25,13 +25,15 @@ PARTS = ("a", "b", "c", "d")
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help="a, b, c, d; all where none is given")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help="a, b, c, d, or part of one: b/fkd; all where none is given"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every measurement here")
     parser.add_argument("--data-root", type=Path, default=Path("data"), help="folder that holds MNIST/raw")
     parser.add_argument("--repeat", type=int, default=1, help="measure all so often; tables show medians")
     parser.add_argument("--quick", action="store_true", help="small sizes, no MNIST: whether it runs, not how fast")
     parsed = parser.parse_args(arguments)
-    unknown = sorted(set(parsed.parts) - set(PARTS))
+    unknown = sorted(part for part in parsed.parts if part.partition("/")[0] not in PARTS)
     if unknown:
         parser.error(f"PART = {unknown[0]!r} is not allowed: one of {', '.join(PARTS)}")
     if parsed.repeat < 1:
@@ -41,21 +43,25 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 def choose_cases(parts: list[str], data_root: Path, *, quick: bool) -> list[Case]:
     """The cases of these parts, or of all."""
-    by_part = {
-        "a": empty_rounds.cases(quick=quick),
-        "b": mnist_rounds.cases(data_root.resolve(), quick=quick),
-        "c": many_clients.cases(data_root.resolve(), quick=quick),
-        "d": start_up.cases(quick=quick),
-    }
-    return [case for part in (parts or PARTS) for case in by_part[part]]
+    cases = [
+        *empty_rounds.cases(quick=quick),
+        *mnist_rounds.cases(data_root.resolve(), quick=quick),
+        *many_clients.cases(data_root.resolve(), quick=quick),
+        *start_up.cases(quick=quick),
+    ]
+    return [case for part in (parts or PARTS) for case in cases if f"{case.name}/".startswith(f"{part}/")]
 
 
 def main(arguments: list[str]) -> int:
     """Measure, print, and say by the exit code whether all went well."""
     parsed = parse_arguments(arguments)
+    cases = choose_cases(parsed.parts, parsed.data_root, quick=parsed.quick)
+    if not cases:
+        print(f"no case of {' '.join(parsed.parts)}", file=sys.stderr)
+        return 2
     this_machine = machine()
     measurements: list[Measurement] = []
-    for case in choose_cases(parsed.parts, parsed.data_root, quick=parsed.quick) * parsed.repeat:
+    for case in cases * parsed.repeat:
         measurements.append(measure(case))
         outcome = measurements[-1].error or f"{measurements[-1].wall:.1f} s"
         print(f"{case.name}: {outcome}", file=sys.stderr, flush=True)

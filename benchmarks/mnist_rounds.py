@@ -36,21 +36,24 @@ def cases(data_root: Path, *, quick: bool) -> list[Case]:
         "ray": "experiments:run_fedkd",
         "flower": "mnist_rounds:run_flower",
     }
-    toml = ROOT / "simulations" / ("digits.toml" if quick else "mnist.toml")
+    toml = str(ROOT / "simulations" / ("digits.toml" if quick else "mnist.toml"))
     shrink = ["run.rounds=2"] if quick else []
-    return [
-        Case(
-            f"b/{method}/{name}",
-            f"benchmarks.{function}",
-            {"toml": str(toml), "overrides": [*_overrides(method, data_root), *shrink, *ENGINES.get(name, ())]},
-        )
+
+    def case(method: str, name: str, function: str, *more: str) -> Case:
+        overrides = [*_overrides(method, data_root), *shrink, *more]
+        return Case(f"b/{method}/{name}", f"benchmarks.{function}", {"toml": toml, "overrides": overrides})
+
+    measured = [
+        case(method, name, function, *ENGINES.get(name, ()))
         for method in (METHODS[-1:] if quick else METHODS)
         for name, function in functions.items()
     ]
+    return [*measured, case("fkd", "plain-whole", functions["plain"], "student.shards=1")]
 
 
 def _overrides(method: str, data_root: Path) -> list[str]:
-    return [f"method.name={method}", f"data.root={data_root}", "run.device=cpu", "run.bounds=false"]
+    values = [f"method.name={method}", f"data.root={data_root}", "run.device=cpu", "run.bounds=false"]
+    return [*values, "student.shards=2"] if method == "fkd" else values
 
 
 def run_plain(watch: Stopwatch, toml: str, overrides: Sequence[str]) -> dict[str, Any]:

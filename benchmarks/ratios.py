@@ -91,6 +91,8 @@ RATIOS: tuple[Ratio, ...] = (
     Ratio("a", "wall of the rounds, Flower / ray", "rounds", "a/flower", "a/ray", (">=", 8)),
     *_of_method("fedavg", 0.68),
     *_of_method("fkd", 0.65),
+    Ratio("b", "fkd: wall of the rounds, ray / plain loop without shards", "rounds", "b/fkd/ray", "b/fkd/plain-whole"),
+    Ratio("b", "fkd: plain loop in two shards / without", "rounds", "b/fkd/plain", "b/fkd/plain-whole"),
 )
 
 EQUALITIES: tuple[Equality, ...] = (
