@@ -85,14 +85,16 @@ def plain_settings(config: ExperimentConfig) -> Settings:
         server_rate=config.student.learning_rate,
         clipping_range=config.payload.clipping_range,
         shards=config.student.shards,
+        evaluate_clients=config.run.evaluate_clients_every == 1,
     )
 
 
 def _what_the_plain_loop_lacks(config: ExperimentConfig) -> list[tuple[str, object, object]]:
     """(key, its value, the one value that the plain loop does)."""
     training, student, clients = config.training, config.student, config.clients
+    every = config.run.evaluate_clients_every
     return [
-        ("run.evaluate_clients_every", config.run.evaluate_clients_every, 1),
+        ("run.evaluate_clients_every", every, min(every, 1)),
         ("clients.models", clients.models, (student.model,)),
         ("clients.fraction_train", clients.fraction_train, 1.0),
         ("clients.dropout_rate", clients.dropout_rate + clients.straggler_rate, 0.0),

@@ -7,8 +7,9 @@ Every client takes part in every round and has the student's architecture. A rou
     fedavg   client: student → local epochs → weights
              server: mean of the weights, weighted by numbers of samples
 
-and in both, every client's model and the student are scored on the test split. The student ends with the same bytes as
-that of `fedkd.federation`; the sums are therefore taken in the same order. Shapes: N samples, C classes.
+and in both the student is scored on the test split, with `evaluate_clients` every client's model, too. The student ends
+with the same bytes as that of `fedkd.federation`; the sums are therefore taken in the same order. Shapes: N samples,
+C classes.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ class Reply:
     num_samples: int
     public_logits_NC: Tensor | None
     weights: State | None
-    test_logits_NC: Tensor
+    test_logits_NC: Tensor | None
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracies on the test split after a round; `teacher` and `agreement` (student and teacher on the public set)
-    only where there is a teacher.
+    """Accuracies on the test split after a round. `clients` is empty and `teacher` absent where clients are not
+    evaluated; `agreement` (student and teacher on the public set) is there where there is a teacher.
     """
 
     student: float
@@ -77,24 +78,25 @@ def client_phase(world: World, student: nn.Module, client: int, server_round: in
         num_samples=len(labels),
         public_logits_NC=predict(model, world.public_images).clamp(-limit, limit) if sends_logits else None,
         weights=None if sends_logits else model.state_dict(),
-        test_logits_NC=predict(model, world.test_images).clamp(-limit, limit),
+        test_logits_NC=predict(model, world.test_images).clamp(-limit, limit) if settings.evaluate_clients else None,
     )
 
 
 def server_phase(world: World, student: nn.Module, replies: Sequence[Reply], server_round: int) -> Scores:
     """The server's part of a round: the student learns from the replies, which are in the order of clients."""
     teacher = agreement = None
+    test_logits = [reply.test_logits_NC for reply in replies if reply.test_logits_NC is not None]
     if world.settings.method == "fkd":
         teacher_NC = mean_logits([reply.public_logits_NC for reply in replies if reply.public_logits_NC is not None])
         distil(world, student, teacher_NC, server_round)
         agreement = accuracy(predict(student, world.public_images), teacher_NC.argmax(dim=1))
-        teacher = accuracy(mean_logits([reply.test_logits_NC for reply in replies]), world.test_labels)
+        teacher = accuracy(mean_logits(test_logits), world.test_labels) if test_logits else None
     else:
         weights = [reply.weights for reply in replies if reply.weights is not None]
         student.load_state_dict(mean_weights(weights, [reply.num_samples for reply in replies]))
     return Scores(
         student=accuracy(predict(student, world.test_images), world.test_labels),
-        clients=tuple(accuracy(reply.test_logits_NC, world.test_labels) for reply in replies),
+        clients=tuple(accuracy(logits_NC, world.test_labels) for logits_NC in test_logits),
         teacher=teacher,
         agreement=agreement,
     )

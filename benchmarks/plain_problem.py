@@ -20,6 +20,7 @@ class Settings:
     """What fedkd calls `method.name` ("fkd" or "fedavg"), `run.*`, `training.*`, `student.*`, `payload.clipping_range`.
 
     `shards`: each server batch is cut into so many pieces, whose gradients are computed apart and added in order.
+    `evaluate_clients`: whether every client's model is scored on the test split in every round.
     """
 
     method: str
@@ -35,6 +36,7 @@ class Settings:
     server_rate: float
     clipping_range: float
     shards: int = 1
+    evaluate_clients: bool = True
 
 
 @dataclass(frozen=True)

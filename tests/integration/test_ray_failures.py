@@ -144,6 +144,38 @@ def test_a_gang_of_which_one_dies_is_tried_once_more(pool: RayPool, marks: Path)
     assert len(list(marks.glob("gang-*"))) == 2
 
 
+class _DyingWhenItArrives:
+    """Work that kills the second worker that unpacks it, before they have met."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _arrive, (self.folder,)
+
+    def __call__(self, exchange: Exchange) -> float:
+        return float(exchange.gather(torch.ones(1)).sum())
+
+
+def _arrive(folder: Path) -> _DyingWhenItArrives:
+    for name in ("survivor", "victim"):  # each once
+        try:
+            (folder / name).mkdir()
+        except FileExistsError:
+            continue
+        if name == "victim":
+            _die()
+        break
+    return _DyingWhenItArrives(folder)
+
+
+def test_nobody_waits_for_one_that_died_on_the_way_to_the_others(pool: RayPool, marks: Path) -> None:
+    started = time.monotonic()
+    assert RayGrid(pool, 1).executor.gang(_DyingWhenItArrives(marks), 2) == 2.0
+    assert (marks / "victim").exists()
+    assert time.monotonic() - started < 120  # and not the minutes for which a gang waits for its members
+
+
 def test_a_defect_in_the_work_names_itself(pool: RayPool) -> None:
     executor = RayGrid(pool, 1).executor
     with pytest.raises(EngineError, match="ZeroDivisionError"):

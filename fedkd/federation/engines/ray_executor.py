@@ -68,8 +68,7 @@ class RayExecutor:
         shared = ray.put(function)
         port = ray.get(workers[0].meet.remote())
         references = [worker.join.remote(shared, rank, len(workers), port) for rank, worker in enumerate(workers)]
-        ray.wait(references, num_returns=len(references))
-        failures = [failure for failure in map(_failure, references) if failure is not None]
+        failures = _failures(references)
         for failure in failures:
             if isinstance(failure, RayActorError):  # what the others report follows from it
                 raise failure
@@ -78,6 +77,16 @@ class RayExecutor:
             raise EngineError(f"a Ray worker failed: {reason(failures[0])}") from failures[0]
         result: Result | Raised = ray.get(references[0])
         return _opened(result)
+
+
+def _failures(references: list[ObjectRef[Any]]) -> list[RayError]:
+    """Wait for all, but no longer than until one died: the others may be waiting for it."""
+    failures: list[RayError] = []
+    waiting = list(references)
+    while waiting and not any(isinstance(failure, RayActorError) for failure in failures):
+        over, waiting = ray.wait(waiting, num_returns=1)
+        failures += [failure for failure in map(_failure, over) if failure is not None]
+    return failures
 
 
 def _failure(reference: ObjectRef[Any]) -> RayError | None:

@@ -60,6 +60,17 @@ def test_student_and_teacher_agree_as_often_as_the_local_engine_says(tiny_config
 
 
 @pytest.mark.parametrize("method", ["fedavg", "fkd"])
+def test_clients_need_not_be_evaluated(tiny_config: MakeConfig, method: str) -> None:
+    config = tiny_config(method={"name": method}, run={"rounds": 2, "device": "cpu", "evaluate_clients_every": 0})
+    result = simulate(config, Observer())
+    student, scores = run(plain_world(config))
+    assert result.student is not None
+    assert as_bytes(student) == {key: array.tobytes() for key, array in result.student.items()}
+    assert [(score.clients, score.teacher) for score in scores] == [((), None)] * 2
+    assert [record.clients.mean_accuracy for record in result.history] == [None, None]
+
+
+@pytest.mark.parametrize("method", ["fedavg", "fkd"])
 def test_the_student_learns_and_depends_on_the_seed(tiny_config: MakeConfig, method: str) -> None:
     students = []
     for seed in (0, 1):
@@ -136,7 +147,7 @@ def test_clients_are_dealt_to_both_hands_by_size() -> None:
 @pytest.mark.parametrize(
     ("key", "sections"),
     [
-        ("run.evaluate_clients_every", {"run": {"evaluate_clients_every": 0}}),
+        ("run.evaluate_clients_every", {"run": {"evaluate_clients_every": 2}}),
         ("clients.models", {"clients": {"number": 3, "models": ["mlp", "cnn"]}}),
         ("clients.dropout_rate", {"clients": {"number": 3, "models": ["mlp"], "dropout_rate": 0.1}}),
         ("training.optimizer", {"training": {"optimizer": "adam"}}),
