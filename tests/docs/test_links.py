@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,7 @@ def targets(path: Path) -> Iterator[str]:
 
 def anchors(path: Path) -> set[str]:
     """Of the headings of a file."""
-    every = tokens(path)
-    pairs = zip(every, every[1:], strict=False)
+    pairs = pairwise(tokens(path))
     return {slugify(text.content, "-") for heading, text in pairs if heading.type == "heading_open"}
 
 
