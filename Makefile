@@ -44,7 +44,7 @@ format: $(VENV)/.dev  ## Format the code
 	@$(BIN)/ruff format .
 
 docs: $(VENV)/.dev  ## Build the documentation into build/docs
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/site/mkdocs.yml
 	@echo "documentation: build/docs/index.html"
 
 clean:  ## Remove caches and the environment; runs stay

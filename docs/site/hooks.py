@@ -1,9 +1,13 @@
-"""Fills the two pages of the reference that are read off the program itself: its commands and its keys."""
+"""Fills the two pages of the reference that are read off the program itself, its commands and its keys; and makes plain
+text of links to files that are no part of the site.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
@@ -16,6 +20,8 @@ from fedkd.config import ExperimentConfig
 from fedkd.methods import MethodConfig, available_methods, method_config_type
 from fedkd.types import Section
 
+DOCS = Path(__file__).resolve().parents[1]
+LINK_UPWARDS = re.compile(r"\[(?P<text>[^]]+)\]\((?P<target>\.\./[^)#]+)[^)]*\)")
 SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 NO_LIMIT = 2**63
 """That of a machine's integers, which nobody needs to read."""
@@ -24,8 +30,16 @@ KINDS: dict[Any, str] = {int: "integer", float: "number", str: "text", bool: "`t
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Add what is made to the page that it belongs to; MkDocs calls this for every page."""
-    made = {"reference/commands.md": commands, "reference/configuration.md": configuration}.get(page.file.src_uri)
-    return markdown if made is None else "\n".join([markdown, *made()])
+    uri = page.file.src_uri
+    made = {"reference/commands.md": commands, "reference/configuration.md": configuration}.get(uri)
+    text = LINK_UPWARDS.sub(lambda link: _without_target(link, DOCS / uri), markdown)
+    return text if made is None else "\n".join([text, *made()])
+
+
+def _without_target(link: re.Match[str], page: Path) -> str:
+    """The text of a link that leads out of the documentation, to a file that is there; else the link as it is."""
+    target = (page.parent / link["target"]).resolve()
+    return link["text"] if target.exists() and not target.is_relative_to(DOCS) else link[0]
 
 
 def commands() -> Iterator[str]:
