@@ -107,7 +107,7 @@ def simulate(
         if as_json:
             typer.echo(record.model_dump_json())
         elif not quiet:
-            print_results(record, Path(record.run_dir) / "report.html", out)
+            print_results([record], Path(record.run_dir) / "report.html", out)
 
 
 @app.command(
@@ -134,20 +134,30 @@ def config(
         typer.echo(to_toml(content), nl=False)
 
 
-@app.command(epilog="Example:  fedkd report runs/fkd-digits-s0-20260131-142530-1a2b3c")
+@app.command(
+    epilog="Examples:  fedkd report runs/fkd-digits-s0-20260131-142530-1a2b3c  ·  "
+    "fedkd report runs/fkd runs/fedmd runs/fedavg --output methods.html"
+)
 def report(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or not.")],
+    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or not.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.html", help="Where a comparison goes.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write the report of a run anew and print its result table."""
+    """Write the report of a run anew, or compare several runs on one page, and print the result tables."""
     with _errors_as_lines():
         from fedkd.console import print_results
-        from fedkd.experiment import read_run, write_report
+        from fedkd.experiment import read_run, write_comparison, write_report
 
-        store, record = read_run(run_dir)
-        path = write_report(store, record)
+        if len(run_dirs) == 1 and output is None:
+            store, record = read_run(run_dirs[0])
+            path, records = write_report(store, record), [record]
+        else:
+            path = output or Path("comparison.html")
+            records = write_comparison(run_dirs, path)
         if not quiet:
-            print_results(record, path, out)
+            print_results(records, path, out)
 
 
 @app.command(epilog="Example:  fedkd predict runs/fkd-digits-s0-20260131-142530-1a2b3c photos/")
