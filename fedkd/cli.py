@@ -160,6 +160,28 @@ def report(
             print_results(records, path, out)
 
 
+@app.command(epilog="Example:  fedkd watch runs/fkd-digits-s0-20260131-142530-1a2b3c")
+def watch(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    interval: Annotated[
+        float, typer.Option("--interval", metavar="SECONDS", min=0.1, help="Time between two looks.")
+    ] = 1.0,
+) -> None:
+    """Show a run while it is going: rounds, accuracies, time. Ends with the run; exit code 1 if it was stopped."""
+    with _errors_as_lines():
+        from fedkd.reporting import RunStore
+        from fedkd.reporting.watch import watch as watch_run
+
+        try:
+            progress = watch_run(RunStore.open(run_dir), out, interval)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        if progress.state == "stopped":
+            advice = f"no process is at it; go on with: fedkd simulate --resume {run_dir}"
+            err.print(advice, highlight=False, markup=False, soft_wrap=True)
+            raise typer.Exit(1)
+
+
 @app.command(epilog="Example:  fedkd predict runs/fkd-digits-s0-20260131-142530-1a2b3c photos/")
 def predict(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run folder.")],

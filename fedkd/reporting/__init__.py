@@ -5,8 +5,9 @@ Nothing here imports torch, except that writing TensorBoard events does so throu
 
 from fedkd.reporting.comparison import render_comparison
 from fedkd.reporting.heatmap import partition_plot
-from fedkd.reporting.html import ReportedRun, render_report
+from fedkd.reporting.html import render_report
 from fedkd.reporting.plots import run_plots, write_plots
+from fedkd.reporting.reported import ReportedRun
 from fedkd.reporting.run_store import RunStore, run_name
 from fedkd.reporting.tables import cost_table, markdown_rounds_table, result_table, round_line
 from fedkd.reporting.tensorboard import TensorBoardWriter

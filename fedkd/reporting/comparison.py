@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from fedkd.records import RunRecord
 from fedkd.reporting.elements import code, columns, figure, page, paragraph, section, table
 from fedkd.reporting.formatting import MISSING, duration, percent, size, words
-from fedkd.reporting.html import ReportedRun, unfinished
 from fedkd.reporting.lines import Axis, Line, line_plot
 from fedkd.reporting.measures import ACCURACIES, LABELS, PHASES, Measure, curve, last_agreement, measured, phase_seconds
 from fedkd.reporting.plot import Plot, Stroke, stroke
 from fedkd.reporting.plots import ACCURACY, ROUND, SECONDS, bytes_axis, bytes_so_far, in_percent
+from fedkd.reporting.reported import ReportedRun
 from fedkd.reporting.settings import differing, flat, run_labels
 
 
@@ -45,7 +45,7 @@ def render_comparison(runs: Sequence[ReportedRun]) -> str:
         for index, (label, reported) in enumerate(zip(labels, runs, strict=True))
     ]
     body = [
-        *(unfinished(reported) for reported in runs),
+        *(paragraph(reported.unfinished, "warn") for reported in runs if reported.unfinished),
         _result(entries),
         _curves(entries),
         _cost(entries),

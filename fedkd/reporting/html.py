@@ -11,10 +11,7 @@ Guarantees:
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import PurePath
 
 from fedkd.records import PartitionRecord, RoundRecord, RunRecord
 from fedkd.reporting.elements import code, columns, facts, figure, folded, page, paragraph, section, table, tile
@@ -22,45 +19,12 @@ from fedkd.reporting.files import to_toml
 from fedkd.reporting.formatting import MISSING, duration, number, percent, points, size, words
 from fedkd.reporting.measures import ACCURACIES, LABELS, last_agreement, lost_replies
 from fedkd.reporting.plot import Plot
+from fedkd.reporting.reported import ReportedRun
 from fedkd.reporting.settings import changed
 from fedkd.reporting.tables import cost_rows, lost_parts, result_rows
 
 _MOST_REFUSALS = 200
 _MOST_OPEN_ROUNDS = 20
-
-
-@dataclass(frozen=True)
-class ReportedRun:
-    """What a report says of a run.
-
-    Args:
-        run: the run and all its rounds.
-        config: the resolved configuration, as read from `config.toml`.
-        environment: versions, seed, public digest, start; nested values are shown as JSON.
-        partition: how the private samples lie over the clients, or `None` where that is unknown.
-        defaults: the configuration of an experiment that sets nothing but its method.
-    """
-
-    run: RunRecord
-    config: Mapping[str, object] = field(default_factory=dict)
-    environment: Mapping[str, object] = field(default_factory=dict)
-    partition: PartitionRecord | None = None
-    defaults: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The name of the run folder."""
-        return PurePath(self.run.run_dir).name or self.run.run_dir
-
-    @property
-    def is_over(self) -> bool:
-        """Whether all rounds are recorded."""
-        return len(self.run.history) >= self.run.rounds
-
-    @property
-    def rerun(self) -> str:
-        """The command that runs the experiment again."""
-        return f"fedkd simulate {shlex.quote(str(PurePath(self.run.run_dir) / 'config.toml'))}"
 
 
 def render_report(reported: ReportedRun, plots: Mapping[str, Plot]) -> str:
@@ -76,7 +40,7 @@ def render_report(reported: ReportedRun, plots: Mapping[str, Plot]) -> str:
     run = reported.run
     subtitle = f"Method {run.method}, seed {run.seed}, {len(run.history)} of {run.rounds} rounds recorded"
     body = [
-        unfinished(reported),
+        _unfinished(reported),
         _tiles(run),
         _result(run, plots),
         _agreement(run, plots),
@@ -90,16 +54,8 @@ def render_report(reported: ReportedRun, plots: Mapping[str, Plot]) -> str:
     return page("fedkd run report", reported.name, subtitle, body)
 
 
-def unfinished(reported: ReportedRun) -> str:
-    """Return a warning for a run whose rounds are not over, else nothing."""
-    if reported.is_over:
-        return ""
-    done, rounds = len(reported.run.history), reported.run.rounds
-    return paragraph(
-        f"{reported.name} is still going, or was stopped: {done} of {rounds} rounds are on this page. "
-        "Its bounds, student file and confusion matrices come after the last.",
-        "warn",
-    )
+def _unfinished(reported: ReportedRun) -> str:
+    return paragraph(reported.unfinished, "warn") if reported.unfinished else ""
 
 
 def _tiles(run: RunRecord) -> str:
