@@ -39,7 +39,7 @@ def render_comparison(runs: Sequence[ReportedRun]) -> str:
     Raises:
         RunFolderError: a configuration holds a value that has no TOML form.
     """
-    labels = run_labels([reported.config for reported in runs], [reported.name for reported in runs])
+    labels = run_labels(runs)
     entries = [
         _Entry(f"run-{index}", label, stroke(index), reported)
         for index, (label, reported) in enumerate(zip(labels, runs, strict=True))
@@ -52,7 +52,7 @@ def render_comparison(runs: Sequence[ReportedRun]) -> str:
         _differences(entries),
         _reruns(entries),
     ]
-    return page("fedkd comparison", f"{len(runs)} runs compared", ", ".join(labels), body)
+    return page("fedkd comparison", f"{len(runs)} runs compared", "; ".join(labels), body)
 
 
 def _having(entries: Sequence[_Entry], measure: Measure) -> list[_Entry]:
@@ -130,12 +130,13 @@ def _curves(entries: Sequence[_Entry]) -> str:
 
 
 def _caption(absent: Sequence[str]) -> str:
-    return f"Not measured for, or no part of: {', '.join(absent)}." if absent else "Test accuracy after each round."
+    missing = f" Not measured, or no part of the method: {'; '.join(absent)}." if absent else ""
+    return f"Test accuracy after each round.{missing}"
 
 
 def _cost(entries: Sequence[_Entry]) -> str:
     without = [entry.label for entry in entries if _main(entry) != "student"]
-    aside = f" Clients' mean for what has no student: {', '.join(without)}." if without else ""
+    aside = f" Clients' mean for what has no student: {'; '.join(without)}." if without else ""
     figures = [
         figure(_bytes_plot(entries), f"Student's test accuracy against the payload sent so far, up and down.{aside}"),
         figure(_phases_plot(entries), "Local training and evaluation are summed over clients; all else is wall time."),
@@ -144,7 +145,7 @@ def _cost(entries: Sequence[_Entry]) -> str:
 
 
 def _differences(entries: Sequence[_Entry]) -> str:
-    keys = differing([entry.reported.config for entry in entries])
+    keys = differing([entry.reported for entry in entries])
     if not keys:
         return section("differences", "What differs", paragraph("Nothing that results depend on."))
     rows = []

@@ -128,7 +128,7 @@ def _write_numbers(axes: Axes, counts_RC: IntArray) -> None:
     for (row, column), count in np.ndenumerate(counts_RC):
         if count:
             place = (column + 0.5, row + 0.5)
-            axes.text(*place, str(count), ha="center", va="center", color=INK, fontsize=9, in_layout=False)
+            axes.text(*place, str(count), ha="center", va="center", color=INK, fontsize=10.5, in_layout=False)
 
 
 def _label(axes: Axes, rows: Side, columns: Side) -> None:

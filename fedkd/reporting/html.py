@@ -45,7 +45,7 @@ def render_report(reported: ReportedRun, plots: Mapping[str, Plot]) -> str:
         _result(run, plots),
         _agreement(run, plots),
         _partition(reported.partition, plots),
-        _cost(run, plots),
+        _cost(plots),
         _rounds(run),
         _lost(run),
         _configuration(reported),
@@ -77,7 +77,8 @@ def _result(run: RunRecord, plots: Mapping[str, Plot]) -> str:
         "Test accuracy after each round. Local-only: clients that never talk. Centralised: one model on all the data. "
         "Both train for the same total of local epochs."
     )
-    return section("result", "Result", columns([f"<div>{result}</div>", *_figures(plots, {"accuracy": caption})]))
+    left = f"<div>{result}{facts(cost_rows(run))}</div>"
+    return section("result", "Result", columns([left, *_figures(plots, {"accuracy": caption})]))
 
 
 def _agreement(run: RunRecord, plots: Mapping[str, Plot]) -> str:
@@ -103,12 +104,12 @@ def _partition(partition: PartitionRecord | None, plots: Mapping[str, Plot]) -> 
     return section("partition", "Who holds what", *figures, facts(skew) if skew else "")
 
 
-def _cost(run: RunRecord, plots: Mapping[str, Plot]) -> str:
+def _cost(plots: Mapping[str, Plot]) -> str:
     captions = {
         "bytes": "Test accuracy against the payload sent so far, up and down together.",
         "seconds": "Seconds of each round by phase. Local training and evaluation are summed over clients.",
     }
-    return section("cost", "What it cost", columns(_figures(plots, captions)), facts(cost_rows(run)))
+    return section("cost", "What it cost", columns(_figures(plots, captions)))
 
 
 def _figures(plots: Mapping[str, Plot], captions: Mapping[str, str]) -> list[str]:
@@ -172,7 +173,7 @@ def _client(client: int | None) -> str:
 
 
 def _configuration(reported: ReportedRun) -> str:
-    settings = changed(reported.config, reported.defaults)
+    settings = changed(reported)
     head = ("Key", "This run", "Default")
     rows = [(setting.key, setting.value, setting.default or MISSING) for setting in settings]
     return section(

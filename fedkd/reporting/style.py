@@ -53,11 +53,13 @@ thead th.number { white-space: normal; }
 tbody th { font-weight: 500; }
 .number { text-align: right; white-space: nowrap; }
 .text { overflow-wrap: anywhere; min-width: 6.5rem; }
+.wide tbody th.text { overflow-wrap: break-word; min-width: 9rem; }
 tbody tr:last-child > * { border-bottom: 0; }
 tr.lead > * { font-weight: 700; }
 figure { margin: 0; }
+figure h3 { margin-top: 0; }
 figcaption { color: var(--muted); font-size: .88rem; max-width: 46rem; }
-.plot { position: relative; max-width: 36rem; margin: 0 auto .5rem; touch-action: pan-y; }
+.plot { position: relative; max-width: 32rem; margin: 0 auto .5rem; touch-action: pan-y; }
 .plot > svg { display: block; width: 100%; height: auto; }
 .plot [id$="-legend"] { display: none; }
 :is(.plot, .scroll, button, summary):focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }

@@ -25,7 +25,7 @@ theme them.
 """
 
 WIDTH = 400.0
-"""Width of every plot, in SVG units: text of 11 units is read on a telephone and beside another plot on a desk."""
+"""Width of every plot, in SVG units: text of 12 units is read on a telephone and beside another plot on a desk."""
 
 _UNITS_PER_INCH = 72.0
 
@@ -35,12 +35,12 @@ _STYLE: dict[Any, Any] = {
     "axes.facecolor": PAPER,
     "axes.grid": True,
     "axes.labelcolor": INK,
-    "axes.labelsize": 11,
+    "axes.labelsize": 12,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.facecolor": PAPER,
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial"],
-    "font.size": 11,
+    "font.size": 12,
     "grid.color": GRID,
     "legend.fontsize": 10,
     "legend.frameon": False,
@@ -53,10 +53,10 @@ _STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a class name with two dollar signs is a name, not a formula
     "xtick.color": MUTED,
     "xtick.labelcolor": INK,
-    "xtick.labelsize": 10.5,
+    "xtick.labelsize": 12,
     "ytick.color": MUTED,
     "ytick.labelcolor": INK,
-    "ytick.labelsize": 10.5,
+    "ytick.labelsize": 12,
 }
 
 

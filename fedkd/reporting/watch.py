@@ -118,10 +118,9 @@ def _print_rounds(looks: Iterator[Progress], console: Console) -> Progress:
 
 def picture(progress: Progress) -> RenderableType:
     """Return a run as a terminal shows it: how far it is, its accuracies so far, what the last round took."""
-    parts: list[RenderableType] = [
-        Text(f"{progress.name}: {_headline(progress)}"),
-        ProgressBar(progress.rounds, len(progress.history), width=_SPARKS),
-    ]
+    bar = Table.grid()  # it ends the bar's line
+    bar.add_row(ProgressBar(progress.rounds, len(progress.history), width=_SPARKS))
+    parts: list[RenderableType] = [Text(f"{progress.name}: {_headline(progress)}"), bar]
     if progress.history:
         parts += [_accuracies(progress.history), Text(_last_round(progress.history))]
     return Group(*parts)

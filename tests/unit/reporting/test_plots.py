@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 
 from fedkd.records import Bounds, PartitionRecord, RoundRecord, RunRecord
@@ -55,12 +56,6 @@ def test_ids_are_unique_over_all_plots_and_every_reference_finds_its_id(plots: l
         references = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
         assert references
         assert references <= set(ids(svg))
-
-
-def test_the_same_run_gives_the_same_bytes(
-    drawn: dict[str, Plot], make_run: MakeRun, make_partition: MakePartition
-) -> None:
-    assert run_plots(make_run(), make_partition()) == drawn
 
 
 def test_plots_hold_no_date_and_no_doctype(plots: list[str]) -> None:
@@ -179,7 +174,7 @@ def test_values_lie_under_the_pointer_where_the_marks_are_drawn(drawn: dict[str,
         for series in drawn[name].series:
             if series.stroke.marker:
                 places = drawn_places(drawn[name].svg, f"plot-{name}-series-{series.key}")
-                assert [(point.x, point.y) for point in series.points] == pytest.approx(places, abs=0.06)
+                assert np.allclose([(point.x, point.y) for point in series.points], places, atol=0.06, rtol=0)
 
 
 def test_a_value_under_the_pointer_is_the_records(drawn: dict[str, Plot], make_run: MakeRun) -> None:

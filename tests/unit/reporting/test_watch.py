@@ -55,12 +55,12 @@ def test_a_growing_run_is_shown_to_its_end(
         assert shown(console).count(f"round {server_round} · ") == (0 if is_terminal else 1)
     if is_terminal:
         for expected in (
-            "a-run: round 1 of 3\n",
+            "a-run: round 1 of 3",
             "round 3 of 3, about 4.2 s left",
             "bounds are being trained",
             "over, 3 of 3",
         ):
-            assert expected in shown(console).replace(" \n", "\n")
+            assert expected in shown(console)
 
 
 def test_a_run_that_nobody_is_at_was_stopped(store: RunStore, make_round: MakeRound) -> None:
@@ -84,7 +84,7 @@ def test_the_picture_holds_the_latest_numbers(make_round: MakeRound) -> None:
     console.print(picture(Progress("a-run", "running", 10, rounds)))
     text = shown(console)
     assert "round 3 of 10, about 33.6 s left" in text  # 8 rounds of 4.2 s each
-    assert "student               38.6 %  ▄" in text  # of round 1: round 2 measured nothing
+    assert "student           38.6 %  ▄" in text.splitlines()[2]  # of round 1: round 2 measured nothing
     assert "round 2: 4.2 s (local training 8.2 s" in text
     assert "so far: 8.4 s, 4.0 MB of payload" in text
 
