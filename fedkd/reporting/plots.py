@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,7 +117,7 @@ def bytes_axis(most: float) -> Axis:
     return Axis(f"payload so far ({name})", lambda count: size(round(count)), unit=unit)
 
 
-def in_percent(values: list[float | None]) -> list[float | None]:
+def in_percent(values: Sequence[float | None]) -> list[float | None]:
     """Return fractions as percentages."""
     return [None if value is None else 100 * value for value in values]
 
@@ -130,7 +130,7 @@ def _accuracies(run: RunRecord, places: list[int]) -> list[Line]:
 
 
 def _bound(name: str, level: float | None, history: tuple[float, ...], rounds: list[int], look: Stroke) -> Line:
-    values = list(history) or [level] * len(rounds)
+    values = history or [level] * len(rounds)
     places = range(1, len(history) + 1) if history else rounds
     return Line(name, name, places, in_percent(values), look)
 

@@ -43,6 +43,8 @@ section {
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 table.wide { width: 100%; }
+table.wide :is(th, td) { padding-left: .45rem; padding-right: .45rem; }
+table.wide :is(th, td):first-child { padding-left: 0; }
 table.narrow { width: 100%; max-width: 36rem; }
 caption { padding-bottom: .4rem; color: var(--muted); font-size: .85rem; text-align: left; }
 th, td { padding: .38rem .6rem; border-bottom: 1px solid var(--grid); text-align: left; vertical-align: top; }

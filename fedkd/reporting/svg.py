@@ -74,6 +74,7 @@ def render(
     """
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     buffer = io.StringIO()
     height = sum(heights)
@@ -82,8 +83,8 @@ def render(
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from", category=UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": key})
-        figure = Figure((WIDTH / _UNITS_PER_INCH, height / _UNITS_PER_INCH), _UNITS_PER_INCH, layout="constrained")
-        figure.get_layout_engine().set(rect=(0, heights[1] / height, 1, heights[0] / height))  # type: ignore[union-attr]
+        layout = ConstrainedLayoutEngine(rect=(0, heights[1] / height, 1, heights[0] / height))
+        figure = Figure((WIDTH / _UNITS_PER_INCH, height / _UNITS_PER_INCH), _UNITS_PER_INCH, layout=layout)
         paint(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return _finish(buffer.getvalue(), key, title, description)
