@@ -141,7 +141,8 @@ def config(
 def report(
     run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or not.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE.html", help="Where a comparison goes.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.html", help="The file; else RUN/report.html, or comparison.html."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -150,9 +151,9 @@ def report(
         from fedkd.console import print_results
         from fedkd.experiment import read_run, write_comparison, write_report
 
-        if len(run_dirs) == 1 and output is None:
+        if len(run_dirs) == 1:
             store, record = read_run(run_dirs[0])
-            path, records = write_report(store, record), [record]
+            path, records = write_report(store, record, output), [record]
         else:
             path = output or Path("comparison.html")
             records = write_comparison(run_dirs, path)

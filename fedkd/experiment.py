@@ -198,12 +198,16 @@ def read_run(path: Path) -> tuple[RunStore, RunRecord]:
     return store, summarise(store, parse_config(store.read_config()), store.read_rounds(), Bounds())
 
 
-def write_report(store: RunStore, record: RunRecord) -> Path:
-    """Write the plots and `report.html` of a run; returns the path of the report."""
+def write_report(store: RunStore, record: RunRecord, output: Path | None = None) -> Path:
+    """Write the plots of a run, and its report: `report.html` in its folder, or `output`; returns the report's path."""
     reported = _reported(store, record)
     plots = run_plots(record, reported.partition)
     write_plots(store, plots)
-    return store.write_report(render_report(reported, plots))
+    page = render_report(reported, plots)
+    if output is None:
+        return store.write_report(page)
+    write_atomically(output, page.encode())
+    return output
 
 
 def write_comparison(paths: Iterable[Path], output: Path) -> list[RunRecord]:

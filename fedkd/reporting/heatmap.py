@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fedkd.errors import RunFolderError
 from fedkd.records import Confusion, Matrix, PartitionRecord
 from fedkd.reporting.lines import box
 from fedkd.reporting.plot import Plot, Point, Series, Stroke, Table
@@ -50,27 +51,25 @@ def partition_plot(partition: PartitionRecord) -> Plot:
 
 
 def confusion_plots(confusion: Confusion, class_names: Sequence[str] | None) -> dict[str, Plot]:
-    """Draw each matrix that was recorded, by name; classes are numbers where their names are not known."""
-    kinds: dict[str, tuple[Matrix | None, str, str, str]] = {
-        "confusion-student": (confusion.student, "Student: true class and choice", "true class", "student's choice"),
-        "confusion-teacher": (
-            confusion.ensemble_teacher,
-            "Ensemble teacher: true class and choice",
-            "true class",
-            "teacher's choice",
-        ),
-        "confusion-both": (
-            confusion.student_teacher,
-            "Teacher's choice and student's",
-            "teacher's choice",
-            "student's choice",
-        ),
-    }
+    """Draw each matrix that was recorded, by name; classes are numbers where their names are not known.
+
+    Raises:
+        RunFolderError: the matrices have other classes than those that are named.
+    """
+    truth, student, teacher = "true class", "student's choice", "teacher's choice"
+    kinds: list[tuple[str, Matrix | None, str, str, str]] = [
+        ("confusion-student", confusion.student, "Student: true class and choice", truth, student),
+        ("confusion-teacher", confusion.ensemble_teacher, "Ensemble teacher: true class and choice", truth, teacher),
+        ("confusion-both", confusion.student_teacher, "Teacher's choice and student's", teacher, student),
+    ]
     plots = {}
-    for name, (matrix, title, row, column) in kinds.items():
+    for name, matrix, title, row, column in kinds:
         if matrix is not None:
             counts_CC = np.array(matrix, dtype=np.int64)
             names = class_names or [str(index) for index in range(len(counts_CC))]
+            if len(names) != len(counts_CC):
+                problem = f"{name} has {len(counts_CC)} classes; the partition names {len(names)}"
+                raise RunFolderError(problem)
             spoken = f"{title}: {np.trace(counts_CC)} of {counts_CC.sum()} test samples lie on the diagonal."
             plots[name] = heat_map(f"plot-{name}", title, spoken, counts_CC, Side(row, names), Side(column, names))
     return plots

@@ -111,7 +111,8 @@ footer { padding-bottom: 2.5rem; color: var(--muted); font-size: .85rem; }
   figure, tr, .tile, h2 { break-inside: avoid; }
   h2 { break-after: avoid; }
   .scroll { overflow: visible; }
-  .plot { max-width: 12cm; }
+  .columns { grid-template-columns: 1fr 1fr; }
+  .plot { max-width: 10cm; }
   #theme, .tip, .cursor, figure details { display: none; }
   .legend button { border: 0; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; }

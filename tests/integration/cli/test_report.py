@@ -72,6 +72,11 @@ def test_a_comparison_without_a_name_lies_in_the_working_folder(
     assert [path.name for path in tmp_path.iterdir()] == ["comparison.html"]
 
 
+def test_the_report_of_one_run_can_lie_elsewhere(run_dir: Path, tmp_path: Path, invoke: Callable[..., str]) -> None:
+    invoke("report", run_dir, "--output", tmp_path / "a.html", "--quiet")
+    assert (tmp_path / "a.html").read_bytes() == (run_dir / "report.html").read_bytes()
+
+
 def test_one_run_folder_among_several_that_is_none_is_refused(
     run_dir: Path, tmp_path: Path, refuse: Callable[..., str]
 ) -> None:

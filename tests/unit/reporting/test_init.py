@@ -19,7 +19,7 @@ from fedkd.records import PartitionRecord
 
 store = reporting.RunStore.open(Path(sys.argv[1]))
 run = store.read_run()
-partition = PartitionRecord(class_names=("a", "b"), counts=((1, 2), (3, 4)), skew={}, description="")
+partition = PartitionRecord(class_names=tuple("abcdefghij"), counts=((1,) * 10,), skew={}, description="")
 store.write_student({"w": np.ones(2)}, {})
 store.read_student(), store.read_student_metadata()
 reported = reporting.ReportedRun(run, store.read_config(), {}, partition)

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+from fedkd.errors import RunFolderError
 from fedkd.records import Bounds, PartitionRecord, RoundRecord, RunRecord
 from fedkd.reporting import RunStore, partition_plot, run_plots, write_plots
 from fedkd.reporting.heatmap import _FEW, _MANY
@@ -235,3 +236,10 @@ def test_a_long_run_has_a_short_table_and_every_value_under_the_pointer(make_run
     assert len(plot.series[0].points) == 500
     assert 50 < len(plot.table.rows) <= 100
     assert plot.table.rows[-1][0] == "500"
+
+
+def test_confusion_between_classes_that_nobody_names_is_refused(
+    make_run: MakeRun, make_partition: MakePartition
+) -> None:
+    with pytest.raises(RunFolderError, match="confusion-student has 10 classes; the partition names 3"):
+        run_plots(make_run(1), make_partition(2, ("a", "b", "c")))
