@@ -54,8 +54,8 @@ class Traffic(Record):
 
 
 class Seconds(Record):
-    """Where the time went. `total` is wall time; `local_training` and the clients' share of `evaluation`
-    are summed over clients.
+    """Where the time went. `total` is wall time; `local_training`, `public_inference` and the clients' share of
+    `evaluation` are summed over clients.
     """
 
     total: float = 0.0

@@ -11,7 +11,7 @@ from fedkd.reporting.formatting import MISSING, duration, percent, size, words
 from fedkd.reporting.lines import Axis, Line, line_plot
 from fedkd.reporting.measures import ACCURACIES, LABELS, PHASES, Measure, curve, last_agreement, measured, phase_seconds
 from fedkd.reporting.plot import Plot, Stroke, stroke
-from fedkd.reporting.plots import ACCURACY, ROUND, SECONDS, bytes_axis, bytes_so_far, in_percent
+from fedkd.reporting.plots import ACCURACY, ROUND, SECONDS, SUMMED, bytes_axis, bytes_so_far, in_percent
 from fedkd.reporting.reported import ReportedRun
 from fedkd.reporting.settings import differing, flat, run_labels
 
@@ -34,11 +34,7 @@ class _Entry:
 
 
 def render_comparison(runs: Sequence[ReportedRun]) -> str:
-    """Return the comparison of runs as a whole HTML document, in the order in which they are given.
-
-    Raises:
-        RunFolderError: a configuration holds a value that has no TOML form.
-    """
+    """Return the comparison of runs as a whole HTML document, in the order in which they are given."""
     labels = run_labels(runs)
     entries = [
         _Entry(f"run-{index}", label, stroke(index), reported)
@@ -84,7 +80,7 @@ def _phases_plot(entries: Sequence[_Entry]) -> Plot:
         marks = Stroke(entry.stroke.colour, (), entry.stroke.marker, 0)
         lines.append(Line(entry.key, entry.label, range(len(names)), seconds, marks))
     totals = " ".join(f"{entry.label}: {duration(entry.run.seconds.total)} wall time." for entry in entries)
-    axis = Axis("", str, names=names)
+    axis = Axis("phase", str, names=names)
     return line_plot("plot-phases", "Seconds by phase, whole run", f"Seconds by phase. {totals}", lines, axis, SECONDS)
 
 
@@ -142,7 +138,7 @@ def _cost(entries: Sequence[_Entry]) -> str:
     aside = f" Clients' mean for what has no student: {'; '.join(without)}." if without else ""
     figures = [
         figure(_bytes_plot(entries), f"Student's test accuracy against the payload sent so far, up and down.{aside}"),
-        figure(_phases_plot(entries), "Local training and evaluation are summed over clients; all else is wall time."),
+        figure(_phases_plot(entries), f"Seconds of all rounds by phase. {SUMMED}"),
     ]
     return section("cost", "What it cost", columns(figures))
 

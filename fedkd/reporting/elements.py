@@ -63,7 +63,7 @@ def figure(plot: Plot, caption: str) -> str:
         key=text(plot.key),
         title=text(plot.title),
         svg=replace_in_tags(plot.inline, _theme),
-        legend=legend(plot.series),
+        legend=_legend(plot.series),
         caption=text(caption),
         table=table(plot.title, plot.table.head, plot.table.rows, kinds),
         points=_points(plot),
@@ -73,12 +73,6 @@ def figure(plot: Plot, caption: str) -> str:
 def columns(figures: Sequence[str]) -> str:
     """Return figures side by side where there is room."""
     return f'<div class="columns">{"".join(figures)}</div>' if figures else ""
-
-
-def legend(series: Sequence[Series]) -> str:
-    """Return a button for each named series; pressing it shows or hides the series wherever it is drawn."""
-    items = "".join(_legend_item(each) for each in series if each.label)
-    return f'<ul class="legend">{items}</ul>' if items else ""
 
 
 def tile(label: str, value: str, aside: str = "") -> str:
@@ -123,6 +117,12 @@ def _row(row: Sequence[str], css: Sequence[str], is_lead: bool) -> str:
     cells = [f'<td class="{name}">{text(cell)}</td>' for name, cell in zip(css[1:], row[1:], strict=True)]
     lead = ' class="lead"' if is_lead else ""
     return f'<tr{lead}><th scope="row" class="{css[0]}">{text(row[0])}</th>{"".join(cells)}</tr>'
+
+
+def _legend(series: Sequence[Series]) -> str:
+    """A button for each named series; pressing it shows or hides the series wherever it is drawn."""
+    items = "".join(_legend_item(each) for each in series if each.label)
+    return f'<ul class="legend">{items}</ul>' if items else ""
 
 
 def _legend_item(series: Series) -> str:

@@ -19,6 +19,7 @@ from fedkd.reporting.files import to_toml
 from fedkd.reporting.formatting import MISSING, duration, number, percent, points, size, words
 from fedkd.reporting.measures import ACCURACIES, LABELS, last_agreement, lost_replies
 from fedkd.reporting.plot import Plot
+from fedkd.reporting.plots import SUMMED
 from fedkd.reporting.reported import ReportedRun
 from fedkd.reporting.settings import changed
 from fedkd.reporting.tables import cost_rows, lost_parts, result_rows
@@ -107,7 +108,7 @@ def _partition(partition: PartitionRecord | None, plots: Mapping[str, Plot]) -> 
 def _cost(plots: Mapping[str, Plot]) -> str:
     captions = {
         "bytes": "Test accuracy against the payload sent so far, up and down together.",
-        "seconds": "Seconds of each round by phase. Local training and evaluation are summed over clients.",
+        "seconds": f"Seconds of each round by phase. {SUMMED}",
     }
     return section("cost", "What it cost", columns(_figures(plots, captions)))
 

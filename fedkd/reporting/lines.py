@@ -145,12 +145,11 @@ def _table(lines: Sequence[Line], x: Axis, y: Axis) -> Table:
     """A column for each line where all lines have the same places; else a row for each point."""
     places = sorted({at for line in lines for at, _ in line.measured})
     at_each = [dict(line.measured) for line in lines]
-    name = x.label if not x.names else ""
     if len(lines) < 2 or sum(map(len, at_each)) * 2 > len(places) * len(lines):
         rows = [(_name(x, at), *(_cell(y, values.get(at)) for values in at_each)) for at in thinned(places)]
-        return Table((name, *(line.label for line in lines)), tuple(rows))
+        return Table((x.label, *(line.label for line in lines)), tuple(rows))
     points = [(line.label, _name(x, at), y.write(value)) for line in lines for at, value in thinned(line.measured)]
-    return Table(("series", name, y.label), tuple(points))
+    return Table(("series", x.label, y.label), tuple(points))
 
 
 def _name(x: Axis, at: float) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ROUND = Axis("round", "{:.0f}".format, whole=True)
 ACCURACY = Axis("accuracy (%)", "{:.1f} %".format)
 SECONDS = Axis("seconds", "{:.2f} s".format)
+SUMMED = "What clients do (local training, public inference, their share of evaluation) is summed over them."
+"""What a reader of seconds by phase must know."""
 
 _STROKES: dict[Measure, Stroke] = {
     "student": Stroke("#2f7de1", (), "o", 2.6),
@@ -77,8 +79,7 @@ def bytes_plot(run: RunRecord) -> Plot:
 def seconds_plot(run: RunRecord) -> Plot:
     """Draw the seconds of each phase of each round, and the wall time.
 
-    Local training and evaluation are summed over clients, so that they stand above the wall time where clients work
-    side by side.
+    What clients do is summed over them, so that it stands above the wall time where they work side by side.
     """
     rounds = [record.server_round for record in run.history]
     lines = [
