@@ -41,5 +41,5 @@ def test_two_who_ask_do_not_take_each_other_for_a_writer(asking: int, tmp_path: 
 
 
 def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match="cannot open .*absent"):
+    with pytest.raises(RunFolderError, match=r"cannot open .*absent"):
         is_locked(tmp_path / "absent")
