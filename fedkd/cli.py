@@ -107,7 +107,7 @@ def simulate(
         if as_json:
             typer.echo(record.model_dump_json())
         elif not quiet:
-            print_results(record, Path(record.run_dir) / "report.html", out)
+            print_results([record], Path(record.run_dir) / "report.html", out)
 
 
 @app.command(
@@ -134,20 +134,53 @@ def config(
         typer.echo(to_toml(content), nl=False)
 
 
-@app.command(epilog="Example:  fedkd report runs/fkd-digits-s0-20260131-142530-1a2b3c")
+@app.command(
+    epilog="Examples:  fedkd report runs/fkd-digits-s0-20260131-142530-1a2b3c  ·  "
+    "fedkd report runs/fkd runs/fedmd runs/fedavg --output methods.html"
+)
 def report(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or not.")],
+    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or not.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.html", help="The file; else RUN/report.html, or comparison.html."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write the report of a run anew and print its result table."""
+    """Write the report of a run anew, or compare several runs on one page, and print the result tables."""
     with _errors_as_lines():
         from fedkd.console import print_results
-        from fedkd.experiment import read_run, write_report
+        from fedkd.experiment import read_run, write_comparison, write_report
 
-        store, record = read_run(run_dir)
-        path = write_report(store, record)
+        if len(run_dirs) == 1:
+            store, record = read_run(run_dirs[0])
+            path, records = write_report(store, record, output), [record]
+        else:
+            path = output or Path("comparison.html")
+            records = write_comparison(run_dirs, path)
         if not quiet:
-            print_results(record, path, out)
+            print_results(records, path, out)
+
+
+@app.command(epilog="Example:  fedkd watch runs/fkd-digits-s0-20260131-142530-1a2b3c")
+def watch(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    interval: Annotated[
+        float, typer.Option("--interval", metavar="SECONDS", min=0.1, help="Time between two looks.")
+    ] = 1.0,
+) -> None:
+    """Show a run while it is going: rounds, accuracies, time. Ends with the run; exit code 1 if it was stopped."""
+    with _errors_as_lines():
+        from fedkd.reporting import RunStore
+        from fedkd.reporting.watch import watch as watch_run
+
+        try:
+            progress = watch_run(RunStore.open(run_dir), out, interval)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        if progress.state == "stopped":
+            advice = f"no process is at it; go on with: fedkd simulate --resume {run_dir}"
+            err.print(advice, highlight=False, markup=False, soft_wrap=True)
+            raise typer.Exit(1)
 
 
 @app.command(epilog="Example:  fedkd predict runs/fkd-digits-s0-20260131-142530-1a2b3c photos/")

@@ -96,9 +96,10 @@ class ProgressBar(RunObserver):
         self._progress.update(self._task, description=f"bounds: {what}", completed=done, total=total)
 
 
-def print_results(record: RunRecord, report: Path, console: Console) -> None:
-    """Print what a run reached and cost, and where its report lies."""
-    console.print(result_table(record), cost_table(record))
+def print_results(records: Sequence[RunRecord], report: Path, console: Console) -> None:
+    """Print what runs reached and cost, and where their report lies."""
+    for record in records:
+        console.print(result_table(record), cost_table(record))
     console.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -118,7 +119,7 @@ def data_lines(config: ExperimentConfig, plot: Path | None) -> list[str]:
     data = open_workspace(config).data
     if plot is not None:
         with naming_failures("write", plot):
-            plot.write_text(partition_plot(data.partition_record), encoding="utf-8")
+            plot.write_text(partition_plot(data.partition_record).svg, encoding="utf-8")
     return [
         f"source {config.data.source}: images {'x'.join(str(size) for size in data.input_shape)}, "
         f"{data.num_classes} classes ({', '.join(data.class_names)})",

@@ -22,7 +22,6 @@ from fedkd.federation.workspace import Workspace, open_workspace
 from fedkd.records import (
     Bounds,
     ClientScores,
-    PartitionRecord,
     RoundRecord,
     RunRecord,
     Seconds,
@@ -30,7 +29,17 @@ from fedkd.records import (
     TeacherScore,
     Traffic,
 )
-from fedkd.reporting import RunStore, TensorBoardWriter, render_report, run_name, write_plots
+from fedkd.reporting import (
+    ReportedRun,
+    RunStore,
+    TensorBoardWriter,
+    render_comparison,
+    render_report,
+    run_name,
+    run_plots,
+    write_plots,
+)
+from fedkd.reporting.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -189,11 +198,34 @@ def read_run(path: Path) -> tuple[RunStore, RunRecord]:
     return store, summarise(store, parse_config(store.read_config()), store.read_rounds(), Bounds())
 
 
-def write_report(store: RunStore, record: RunRecord) -> Path:
-    """Write the plots and `report.html` of a run; returns the path of the report."""
-    partition: PartitionRecord | None = store.read_partition() if store.partition_path.is_file() else None
-    write_plots(store, record, partition)
-    return store.write_report(render_report(record, store.read_config(), store.read_environment(), partition))
+def write_report(store: RunStore, record: RunRecord, output: Path | None = None) -> Path:
+    """Write the plots of a run, and its report: `report.html` in its folder, or `output`; returns the report's path."""
+    reported = _reported(store, record)
+    plots = run_plots(record, reported.partition)
+    write_plots(store, plots)
+    page = render_report(reported, plots)
+    if output is None:
+        return store.write_report(page)
+    write_atomically(output, page.encode())
+    return output
+
+
+def write_comparison(paths: Iterable[Path], output: Path) -> list[RunRecord]:
+    """Write the comparison of runs, finished or not, as one HTML file; returns the runs.
+
+    Raises:
+        RunFolderError: a folder is not a run's, or is damaged; the file cannot be written.
+    """
+    runs = [read_run(path) for path in paths]
+    write_atomically(output, render_comparison([_reported(*each) for each in runs]).encode())
+    return [record for _, record in runs]
+
+
+def _reported(store: RunStore, record: RunRecord) -> ReportedRun:
+    config = store.read_config()
+    defaults = parse_config({"method": {"name": record.method}}).model_dump(mode="json")
+    partition = store.read_partition() if store.partition_path.is_file() else None
+    return ReportedRun(record, config, store.read_environment(), partition, defaults)
 
 
 def _create_folder(config: ExperimentConfig) -> RunStore:

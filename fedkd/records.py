@@ -54,8 +54,8 @@ class Traffic(Record):
 
 
 class Seconds(Record):
-    """Where the time went. `total` is wall time; `local_training` and the clients' share of `evaluation`
-    are summed over clients.
+    """Where the time went. `total` is wall time; `local_training`, `public_inference` and the clients' share of
+    `evaluation` are summed over clients.
     """
 
     total: float = 0.0
@@ -86,11 +86,27 @@ class Distillation(Record):
     stopped_early: bool = False
 
 
+Matrix = tuple[tuple[int, ...], ...]
+
+
+class Confusion(Record):
+    """Samples of the test split counted by two choices of a class; each matrix is [classes, classes].
+
+    `student` and `ensemble_teacher` have the true class as row and the model's choice as column; `student_teacher` has
+    the teacher's choice as row and the student's as column. `None` where a method has no such model.
+    """
+
+    student: Matrix | None = None
+    ensemble_teacher: Matrix | None = None
+    student_teacher: Matrix | None = None
+
+
 class RoundRecord(Record):
     """One round. `completed` is false where too few usable replies came and the old student stayed.
 
     `train_loss` is the clients' mean loss in their last local epoch, `clipped_fraction` the share of their logits that
-    the seam clipped; both are means over the clients whose replies were used.
+    the seam clipped; both are means over the clients whose replies were used. `agreement` is the share of the test
+    split on which student and ensemble teacher choose the same class; `confusion` is recorded in the last round only.
     """
 
     server_round: int
@@ -104,6 +120,8 @@ class RoundRecord(Record):
     ensemble_teacher: TeacherScore = TeacherScore()
     clients: ClientScores = ClientScores()
     distillation: Distillation | None = None
+    agreement: float | None = None
+    confusion: Confusion | None = None
     train_loss: float | None = None
     clipped_fraction: float | None = None
     bytes: Traffic = Traffic()

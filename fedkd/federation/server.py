@@ -21,10 +21,10 @@ from fedkd.federation.weights import check_weights, read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Contribution, Method
 from fedkd.payload import PayloadSeam
-from fedkd.records import ClientScores, Distillation, StudentScore, TeacherScore
+from fedkd.records import ClientScores, Confusion, Distillation, StudentScore, TeacherScore
 from fedkd.seeding import derive_seed, numpy_rng
-from fedkd.training.evaluation import score
-from fedkd.types import FloatArray
+from fedkd.training.evaluation import agreement, confusion, score
+from fedkd.types import FloatArray, IntArray
 
 
 @dataclass
@@ -35,6 +35,8 @@ class Outcome:
     ensemble_teacher: TeacherScore = field(default_factory=TeacherScore)
     clients: ClientScores = field(default_factory=ClientScores)
     distillation: Distillation | None = None
+    agreement: float | None = None
+    confusion: Confusion | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -146,7 +148,7 @@ class Server:
                 outcome.distillation = self._distil(server_round, indices_N, teacher_NC)
         distilled = time.perf_counter()
         evaluated = members if self._config.evaluates_clients(server_round) else []
-        self._evaluate(outcome, evaluated, test_logits)
+        self._evaluate(outcome, evaluated, test_logits, is_last=server_round == self._config.run.rounds)
         outcome.seconds = {
             "aggregation": aggregated - started,
             "distillation": distilled - aggregated,
@@ -190,23 +192,38 @@ class Server:
         return reports[self._config.student.model]
 
     def _evaluate(
-        self, outcome: Outcome, members: Sequence[tuple[str, Weights]], test_logits: Sequence[FloatArray]
+        self,
+        outcome: Outcome,
+        members: Sequence[tuple[str, Weights]],
+        test_logits: Sequence[FloatArray],
+        is_last: bool = False,
     ) -> None:
         """Score student, clients and teacher on the test split: clients by their answers, or else by their weights."""
         labels_N = self._workspace.data.test.labels_N
         weights = self.student_weights
         students = [] if weights is None else [(self._config.student.model, weights)]
         answers = predict(self._executor, self._config, [*students, *members])
-        if students:
-            accuracy, loss = score(answers.pop(0), labels_N)
+        student_NC = answers.pop(0) if students else None
+        if student_NC is not None:
+            accuracy, loss = score(student_NC, labels_N)
             if not np.isfinite(loss):
                 raise RoundError("the student diverged: its loss is not finite; lower the learning rates")
             outcome.student = StudentScore(accuracy=accuracy, loss=loss)
-        test_logits = answers or test_logits
+        teacher_NC = self._evaluate_clients(outcome, answers or test_logits, labels_N)
+        if student_NC is not None and teacher_NC is not None:
+            outcome.agreement = agreement(student_NC, teacher_NC)
+        if is_last:
+            outcome.confusion = confusion(student_NC, teacher_NC, labels_N)
+
+    def _evaluate_clients(
+        self, outcome: Outcome, test_logits: Sequence[FloatArray], labels_N: IntArray
+    ) -> FloatArray | None:
+        """Score the clients and their ensemble teacher; returns the teacher's logits where there is one."""
         if not test_logits:
-            return
+            return None
         accuracies = [score(logits_NC, labels_N).accuracy for logits_NC in test_logits]
         outcome.clients = ClientScores(mean_accuracy=mean(accuracies), worst_accuracy=min(accuracies))
         teacher_NC = self._method.teacher(np.stack([self._seam.bound(logits_NC)[0] for logits_NC in test_logits]))
         if teacher_NC is not None:
             outcome.ensemble_teacher = TeacherScore(accuracy=score(teacher_NC, labels_N).accuracy)
+        return teacher_NC

@@ -212,6 +212,8 @@ class DistillationStrategy(Strategy):
             ensemble_teacher=outcome.ensemble_teacher,
             clients=outcome.clients,
             distillation=outcome.distillation,
+            agreement=outcome.agreement,
+            confusion=outcome.confusion,
             train_loss=_mean([reply.metrics.train_loss for reply in replies.replies]),
             clipped_fraction=_mean([reply.metrics.clipped_fraction for reply in replies.replies]),
             bytes=Traffic(up=replies.bytes_up, down=bytes_down),

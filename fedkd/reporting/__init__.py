@@ -3,24 +3,27 @@
 Nothing here imports torch, except that writing TensorBoard events does so through tensorboardX (see `tensorboard`).
 """
 
+from fedkd.reporting.comparison import render_comparison
+from fedkd.reporting.heatmap import partition_plot
 from fedkd.reporting.html import render_report
-from fedkd.reporting.plots import accuracy_plot, bytes_plot, partition_plot, seconds_plot, write_plots
+from fedkd.reporting.plots import run_plots, write_plots
+from fedkd.reporting.reported import ReportedRun
 from fedkd.reporting.run_store import RunStore, run_name
 from fedkd.reporting.tables import cost_table, markdown_rounds_table, result_table, round_line
 from fedkd.reporting.tensorboard import TensorBoardWriter
 
 __all__ = [
+    "ReportedRun",
     "RunStore",
     "TensorBoardWriter",
-    "accuracy_plot",
-    "bytes_plot",
     "cost_table",
     "markdown_rounds_table",
     "partition_plot",
+    "render_comparison",
     "render_report",
     "result_table",
     "round_line",
     "run_name",
-    "seconds_plot",
+    "run_plots",
     "write_plots",
 ]

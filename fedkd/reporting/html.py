@@ -1,64 +1,69 @@
-"""The report of a run: one HTML file that needs no other and asks for none.
+"""The report of a run, and the comparison of several: one HTML file that needs no other and asks for none.
 
 Guarantees:
-    - No request leaves the page: style and plots are inline, there are no scripts, and a content security policy
-      forbids the browser what the page does not contain.
-    - Every text from the run, its configuration or its environment is escaped.
+    - No request leaves the page: style, script and plots are inline, and a content security policy forbids the browser
+      what the page does not contain; only the page's own script may run.
+    - All that the page says can be read without the script.
+    - Every text from a run, its configuration or its environment is escaped.
     - The same records give the same bytes.
 """
 
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
-from pathlib import PurePath
 
 from fedkd.records import PartitionRecord, RoundRecord, RunRecord
-from fedkd.reporting.elements import code, facts, figure, paragraph, section, table, text, tile
+from fedkd.reporting.elements import code, columns, facts, figure, folded, page, paragraph, section, table, tile
 from fedkd.reporting.files import to_toml
 from fedkd.reporting.formatting import MISSING, duration, number, percent, points, size, words
-from fedkd.reporting.measures import ACCURACIES, LABELS, lost_replies
-from fedkd.reporting.plots import accuracy_plot, bytes_plot, partition_plot, seconds_plot
+from fedkd.reporting.measures import ACCURACIES, LABELS, last_agreement, lost_replies
+from fedkd.reporting.plot import Plot
+from fedkd.reporting.plots import SUMMED
+from fedkd.reporting.reported import ReportedRun
+from fedkd.reporting.settings import changed
 from fedkd.reporting.tables import cost_rows, lost_parts, result_rows
-from fedkd.reporting.template import PAGE, STYLE
 
 _MOST_REFUSALS = 200
+_MOST_OPEN_ROUNDS = 20
 
 
-def render_report(
-    run: RunRecord, config: Mapping[str, object], environment: Mapping[str, object], partition: PartitionRecord | None
-) -> str:
+def render_report(reported: ReportedRun, plots: Mapping[str, Plot]) -> str:
     """Return the report of one run as a whole HTML document.
 
     Args:
-        run: the run and all its rounds.
-        config: the resolved configuration, as read from `config.toml`.
-        environment: versions, seed, public digest, start; nested values are shown as JSON.
-        partition: how the private samples lie over the clients, or `None` where that is unknown.
+        reported: the run.
+        plots: its plots, as `run_plots` draws them; a plot that is not among them has no place on the page.
 
     Raises:
-        RunFolderError: `config` holds a value that has no TOML form.
+        RunFolderError: the configuration holds a value that has no TOML form.
     """
-    sections = [_result(run), _curves(run), _partition(partition), _cost(run), _rounds(run), _lost(run)]
-    sections += [_configuration(run, config), _environment(environment)]
-    name = PurePath(run.run_dir).name or run.run_dir
+    run = reported.run
     subtitle = f"Method {run.method}, seed {run.seed}, {len(run.history)} of {run.rounds} rounds recorded"
-    return PAGE.substitute(
-        title=text(f"{name} – fedkd"),
-        style=STYLE,
-        name=text(name),
-        subtitle=text(subtitle),
-        tiles=_tiles(run),
-        sections="\n".join(part for part in sections if part),
-    )
+    body = [
+        _unfinished(reported),
+        _tiles(run),
+        _result(run, plots),
+        _agreement(run, plots),
+        _partition(reported.partition, plots),
+        _cost(plots),
+        _rounds(run),
+        _lost(run),
+        _configuration(reported),
+        _environment(reported.environment),
+    ]
+    return page("fedkd run report", reported.name, subtitle, body)
+
+
+def _unfinished(reported: ReportedRun) -> str:
+    return paragraph(reported.unfinished, "warn") if reported.unfinished else ""
 
 
 def _tiles(run: RunRecord) -> str:
     gain = points(run.student.accuracy, run.bounds.local_only)
     tiles = [
         tile("Student", percent(run.student.accuracy), "" if gain == MISSING else f"{gain} over local-only"),
-        tile("Ensemble teacher", percent(run.ensemble_teacher.accuracy)),
+        tile("Ensemble teacher", percent(run.ensemble_teacher.accuracy), f"agreement {percent(last_agreement(run))}"),
         tile("Clients, mean", percent(run.clients.mean_accuracy), f"worst {percent(run.clients.worst_accuracy)}"),
         tile("Payload", size(run.bytes.up + run.bytes.down), f"{size(run.bytes.up)} up, {size(run.bytes.down)} down"),
         tile("Wall time", duration(run.seconds.total), f"{len(run.history)} rounds"),
@@ -66,36 +71,50 @@ def _tiles(run: RunRecord) -> str:
     return f'<dl class="tiles">{"".join(tiles)}</dl>'
 
 
-def _result(run: RunRecord) -> str:
+def _result(run: RunRecord, plots: Mapping[str, Plot]) -> str:
     head = ("Test accuracy of", "Accuracy", "Over local-only")
-    return section("result", "Result", table("Final accuracy between its two bounds", head, result_rows(run), "tnn", 0))
-
-
-def _curves(run: RunRecord) -> str:
+    result = table("Accuracy between its two bounds", head, result_rows(run), "tnn", 0)
     caption = (
         "Test accuracy after each round. Local-only: clients that never talk. Centralised: one model on all the data. "
         "Both train for the same total of local epochs."
     )
-    return section("accuracy", "Accuracy by round", figure(accuracy_plot(run), "Accuracy by round", caption))
+    left = f"<div>{result}{facts(cost_rows(run))}</div>"
+    return section("result", "Result", columns([left, *_figures(plots, {"accuracy": caption})]))
 
 
-def _partition(partition: PartitionRecord | None) -> str:
+def _agreement(run: RunRecord, plots: Mapping[str, Plot]) -> str:
+    captions = {
+        "agreement": "How often student and ensemble teacher choose the same class.",
+        "confusion-both": "Test samples by the teacher's choice and the student's: off the diagonal they disagree.",
+        "confusion-student": "Test samples by true class and the student's choice, after the last round.",
+        "confusion-teacher": "Test samples by true class and the ensemble teacher's choice, after the last round.",
+    }
+    figures = _figures(plots, captions)
+    if not figures:
+        return ""
+    last = last_agreement(run)
+    said = [] if last is None else [paragraph(f"On the test split they last agreed on {percent(last)} of the samples.")]
+    return section("agreement", "Student and teacher", *said, columns(figures))
+
+
+def _partition(partition: PartitionRecord | None, plots: Mapping[str, Plot]) -> str:
     if partition is None:
         return ""
     skew = [(words(name), number(value)) for name, value in partition.skew.items()]
-    body = [figure(partition_plot(partition), "Partition", partition.description)]
-    if skew:
-        body.append(facts(skew))
-    return section("partition", "Partition of the private samples", *body)
+    figures = _figures(plots, {"partition": partition.description})
+    return section("partition", "Who holds what", *figures, facts(skew) if skew else "")
 
 
-def _cost(run: RunRecord) -> str:
-    seconds = "Seconds of each round by phase. Local training and evaluation are summed over clients."
-    plots = [
-        figure(bytes_plot(run), "Accuracy by payload", "Test accuracy against the payload sent so far."),
-        figure(seconds_plot(run), "Seconds by round", seconds),
-    ]
-    return section("cost", "What it cost", f'<div class="columns">{"".join(plots)}</div>', facts(cost_rows(run)))
+def _cost(plots: Mapping[str, Plot]) -> str:
+    captions = {
+        "bytes": "Test accuracy against the payload sent so far, up and down together.",
+        "seconds": f"Seconds of each round by phase. {SUMMED}",
+    }
+    return section("cost", "What it cost", columns(_figures(plots, captions)))
+
+
+def _figures(plots: Mapping[str, Plot], captions: Mapping[str, str]) -> list[str]:
+    return [figure(plots[name], caption) for name, caption in captions.items() if name in plots]
 
 
 def _rounds(run: RunRecord) -> str:
@@ -110,19 +129,20 @@ def _rounds(run: RunRecord) -> str:
         "Down",
         "Wall time",
     )
-    rows = [_round_row(record) for record in run.history]
-    note = paragraph("Agreement: how often student and teacher choose the same class after distillation.")
-    return section("rounds", "Rounds", table("One row a round", head, rows, "nnnnnnnntnnn"), note)
+    rows = table("One row a round", head, [_round_row(record) for record in run.history], "nnnnnnnntnnn")
+    if len(run.history) > _MOST_OPEN_ROUNDS:
+        rows = folded(f"All {len(run.history)} rounds", rows)
+    note = paragraph("Agreement: how often student and teacher choose the same class on the test split.")
+    return section("rounds", "Rounds", rows, note)
 
 
 def _round_row(record: RoundRecord) -> tuple[str, ...]:
-    agreement = None if record.distillation is None else record.distillation.agreement
     lost = [*([] if record.completed else ["not completed"]), *lost_parts(record)]
     return (
         str(record.server_round),
         *(percent(accuracy(record)) for accuracy in ACCURACIES.values()),
         number(record.student.loss),
-        percent(agreement),
+        percent(record.agreement),
         f"{len(record.replied)}/{len(record.selected)}",
         ", ".join(lost) or "none",
         size(record.bytes.up),
@@ -153,15 +173,18 @@ def _client(client: int | None) -> str:
     return MISSING if client is None else str(client)
 
 
-def _configuration(run: RunRecord, config: Mapping[str, object]) -> str:
-    command = f"fedkd simulate {shlex.quote(str(PurePath(run.run_dir) / 'config.toml'))}"
+def _configuration(reported: ReportedRun) -> str:
+    settings = changed(reported)
+    head = ("Key", "This run", "Default")
+    rows = [(setting.key, setting.value, setting.default or MISSING) for setting in settings]
     return section(
         "rerun",
         "Run it again",
         paragraph("The resolved configuration, its seed included, lies in the run folder."),
-        code(command),
-        "<h3>config.toml</h3>",
-        code(to_toml(config)),
+        code(reported.rerun),
+        "<h3>What differs from the defaults</h3>",
+        table("Keys that are not at their defaults", head, rows, "ttt") if rows else paragraph("Nothing."),
+        folded("The whole config.toml", code(to_toml(reported.config))),
     )
 
 

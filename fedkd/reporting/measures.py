@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from fedkd.records import RoundRecord, RunRecord, Seconds
+from fedkd.records import Confusion, RoundRecord, RunRecord, Seconds
 
 Measure = Literal["student", "ensemble_teacher", "clients_mean", "clients_worst"]
 
@@ -41,6 +41,16 @@ def curve(run: RunRecord, measure: Measure) -> list[float | None]:
 def measured(run: RunRecord) -> list[Measure]:
     """Return the measures that at least one round of `run` holds."""
     return [measure for measure in ACCURACIES if any(value is not None for value in curve(run, measure))]
+
+
+def last_confusion(run: RunRecord) -> Confusion | None:
+    """Return the confusion matrices of the last round, or `None` where it is not over or they were not recorded."""
+    return run.history[-1].confusion if run.history else None
+
+
+def last_agreement(run: RunRecord) -> float | None:
+    """Return the share of the test split on which student and teacher last agreed, `None` where nobody measured it."""
+    return next((record.agreement for record in reversed(run.history) if record.agreement is not None), None)
 
 
 def lost_replies(run: RunRecord) -> dict[str, int]:

@@ -1,145 +1,149 @@
-"""The four plots of a run, as SVG text: accuracy, partition, accuracy against bytes, seconds.
-
-No pyplot, so nothing here opens a window or keeps a figure alive.
-"""
+"""The plots of one run, each drawn once: for its file under `plots/`, and for the page."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fedkd.records import PartitionRecord, RunRecord
 from fedkd.reporting.formatting import percent, size, size_unit, words
-from fedkd.reporting.heatmap import partition_plot
-from fedkd.reporting.measures import LABELS, PHASES, Measure, curve, measured, phase_seconds
-from fedkd.reporting.svg import INK, MUTED, render
+from fedkd.reporting.heatmap import confusion_plots, partition_plot
+from fedkd.reporting.lines import Axis, Line, line_plot
+from fedkd.reporting.measures import LABELS, PHASES, Measure, curve, last_confusion, measured, phase_seconds
+from fedkd.reporting.plot import LOWER, UPPER, Plot, Stroke, stroke
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from fedkd.reporting.run_store import RunStore
 
-__all__ = ["accuracy_plot", "bytes_plot", "partition_plot", "seconds_plot", "write_plots"]
+ROUND = Axis("round", "{:.0f}".format, whole=True)
+ACCURACY = Axis("accuracy (%)", "{:.1f} %".format)
+SECONDS = Axis("seconds", "{:.2f} s".format)
+SUMMED = "What clients do (local training, public inference, their share of evaluation) is summed over them."
+"""What a reader of seconds by phase must know."""
 
-_LINES: dict[Measure, dict[str, Any]] = {
-    "student": {"color": "#2f7de1", "marker": "o", "linewidth": 2.4, "zorder": 4},
-    "ensemble_teacher": {"color": "#d97706", "marker": "s"},
-    "clients_mean": {"color": "#2a9d5c", "marker": "^"},
-    "clients_worst": {"color": "#c8509b", "marker": "v"},
+_STROKES: dict[Measure, Stroke] = {
+    "student": Stroke("#2f7de1", (), "o", 2.6),
+    "ensemble_teacher": Stroke("#d97706", (7, 3), "s"),
+    "clients_mean": Stroke("#2a9d5c", (), "^"),
+    "clients_worst": Stroke("#c8509b", (2, 2.5), "v"),
 }
-_MOST_MARKERS = 25
-_PHASE_COLOURS = dict(zip(PHASES, ("#2a9d5c", "#56b4e9", "#d97706", "#2f7de1", "#a371d9"), strict=True))
 
 
-def accuracy_plot(run: RunRecord) -> str:
-    """Return accuracy against round, with the bounds as curves where their histories are known, else as levels."""
-
-    def paint(figure: Figure) -> None:
-        axes = figure.subplots()
-        rounds = [record.server_round for record in run.history]
-        _draw_curves(axes, run, rounds)
-        _draw_bound(axes, "local-only", run.bounds.local_only, run.bounds.local_only_history, ":")
-        _draw_bound(axes, "centralised", run.bounds.centralised, run.bounds.centralised_history, "--")
-        _whole_rounds(axes)
-        _finish_accuracy(figure, axes)
-
-    bounds = f"Bounds: local-only {percent(run.bounds.local_only)}, centralised {percent(run.bounds.centralised)}."
-    return render(
-        "plot-accuracy", "Accuracy against round", f"Test accuracy by round. {_spoken(run)} {bounds}", (6.6, 3.8), paint
-    )
-
-
-def bytes_plot(run: RunRecord) -> str:
-    """Return accuracy against the payload bytes spent so far, up and down together."""
-    spent = list(itertools.accumulate(record.bytes.up + record.bytes.down for record in run.history))
-    total = spent[-1] if spent else 0
-    unit, unit_name = size_unit(total)
-
-    def paint(figure: Figure) -> None:
-        axes = figure.subplots()
-        _draw_curves(axes, run, [count / unit for count in spent])
-        axes.set_xlim(left=0)
-        axes.set_xlabel(f"payload so far, up and down ({unit_name})")
-        _finish_accuracy(figure, axes, legend_columns=2)
-
-    spoken = f"Test accuracy against cumulative payload, {size(total)} in all. {_spoken(run)}"
-    return render("plot-bytes", "Accuracy against bytes", spoken, (5.3, 3.8), paint)
-
-
-def seconds_plot(run: RunRecord) -> str:
-    """Return the seconds of each round, stacked by phase, and the wall time.
-
-    Local training and evaluation are summed over clients, so that a stack stands above the wall time where clients
-    work side by side.
+def run_plots(run: RunRecord, partition: PartitionRecord | None) -> dict[str, Plot]:
+    """Draw what there is to draw of a run, by name: accuracy, bytes, seconds, and as recorded agreement, partition,
+    and the confusion matrices of the last round.
     """
-    rounds = [record.server_round for record in run.history]
-
-    def paint(figure: Figure) -> None:
-        axes = figure.subplots()
-        below = [0.0] * len(rounds)
-        for phase in PHASES:
-            heights = [phase_seconds(record.seconds)[phase] for record in run.history]
-            axes.bar(rounds, heights, bottom=below, color=_PHASE_COLOURS[phase], label=words(phase), width=0.8)
-            below = [lower + height for lower, height in zip(below, heights, strict=True)]
-        walls = [record.seconds.total for record in run.history]
-        axes.plot(rounds, walls, "_", color=INK, label="wall time", markersize=10, markeredgewidth=1.8)
-        axes.grid(visible=False, axis="x")
-        _whole_rounds(axes)
-        axes.set_ylabel("seconds")
-        figure.legend(loc="outside lower center", ncols=2)
-
-    totals = ", ".join(f"{words(phase)} {value:.1f} s" for phase, value in phase_seconds(run.seconds).items())
-    return render("plot-seconds", "Seconds by phase and round", f"Seconds by phase: {totals}.", (5.3, 3.8), paint)
+    plots = {"accuracy": accuracy_plot(run), "bytes": bytes_plot(run), "seconds": seconds_plot(run)}
+    if any(value is not None for line in _agreements(run) for value in line.ys):
+        plots["agreement"] = agreement_plot(run)
+    if partition is not None:
+        plots["partition"] = partition_plot(partition)
+    confusion = last_confusion(run)
+    if confusion is not None:
+        plots |= confusion_plots(confusion, None if partition is None else partition.class_names)
+    return plots
 
 
-def write_plots(store: RunStore, run: RunRecord, partition: PartitionRecord | None) -> tuple[Path, ...]:
-    """Write `plots/accuracy.svg`, `bytes.svg`, `seconds.svg`, and `partition.svg` where the partition is known.
+def write_plots(store: RunStore, plots: Mapping[str, Plot]) -> tuple[Path, ...]:
+    """Write each plot to `plots/<name>.svg`.
 
     Raises:
         RunFolderError: the folder cannot be written.
     """
-    plots = {"accuracy": accuracy_plot(run), "bytes": bytes_plot(run), "seconds": seconds_plot(run)}
-    if partition is not None:
-        plots["partition"] = partition_plot(partition)
-    return tuple(store.write_plot(name, svg) for name, svg in plots.items())
+    return tuple(store.write_plot(name, plot.svg) for name, plot in plots.items())
 
 
-def _draw_curves(axes: Axes, run: RunRecord, positions: list[Any]) -> None:
-    markers_every = -(-len(positions) // _MOST_MARKERS) or 1
-    for measure in measured(run):
-        values = [_in_percent(value) for value in curve(run, measure)]
-        axes.plot(positions, values, label=LABELS[measure], markevery=markers_every, **_LINES[measure])
+def accuracy_plot(run: RunRecord) -> Plot:
+    """Draw accuracy against round, with the bounds as curves where their histories are known, else as levels."""
+    rounds = [record.server_round for record in run.history]
+    bounds = [
+        _bound("local-only", run.bounds.local_only, run.bounds.local_only_history, rounds, LOWER),
+        _bound("centralised", run.bounds.centralised, run.bounds.centralised_history, rounds, UPPER),
+    ]
+    levels = f"Bounds: local-only {percent(run.bounds.local_only)}, centralised {percent(run.bounds.centralised)}."
+    spoken = f"Test accuracy by round. {_spoken(run)} {levels}"
+    lines = [*_accuracies(run, rounds), *bounds]
+    return line_plot("plot-accuracy", "Accuracy by round", spoken, lines, ROUND, ACCURACY, most=100)
 
 
-def _draw_bound(axes: Axes, name: str, level: float | None, history: tuple[float, ...], dashes: str) -> None:
-    if history:
-        values = [_in_percent(value) for value in history]
-        axes.plot(range(1, len(history) + 1), values, dashes, color=MUTED, label=name)
-    elif level is not None:
-        axes.axhline(100 * level, linestyle=dashes, color=MUTED, label=name)
+def bytes_plot(run: RunRecord) -> Plot:
+    """Draw accuracy against the payload bytes spent so far, up and down together."""
+    spent = bytes_so_far(run)
+    axis = bytes_axis(max(spent, default=0))
+    spoken = f"Test accuracy against cumulative payload, {size(max(spent, default=0))} in all. {_spoken(run)}"
+    return line_plot("plot-bytes", "Accuracy by payload", spoken, _accuracies(run, spent), axis, ACCURACY, most=100)
 
 
-def _finish_accuracy(figure: Figure, axes: Axes, legend_columns: int = 3) -> None:
-    axes.set_ylabel("accuracy (%)")
-    if axes.get_legend_handles_labels()[0]:
-        low, high = axes.get_ylim()
-        axes.set_ylim(max(low, -2.0), min(high, 102.0))
-        figure.legend(loc="outside lower center", ncols=legend_columns)
-    else:
-        axes.text(0.5, 0.5, "no accuracy was measured", transform=axes.transAxes, ha="center", color=MUTED)
+def seconds_plot(run: RunRecord) -> Plot:
+    """Draw the seconds of each phase of each round, and the wall time.
+
+    What clients do is summed over them, so that it stands above the wall time where they work side by side.
+    """
+    rounds = [record.server_round for record in run.history]
+    lines = [
+        Line(
+            f"phase-{phase}".replace("_", "-"),
+            words(phase),
+            rounds,
+            [phase_seconds(record.seconds)[phase] for record in run.history],
+            stroke(index),
+        )
+        for index, phase in enumerate(PHASES)
+    ]
+    walls = [record.seconds.total for record in run.history]
+    lines.append(Line("wall-time", "wall time", rounds, walls, UPPER))
+    totals = ", ".join(f"{words(phase)} {value:.1f} s" for phase, value in phase_seconds(run.seconds).items())
+    return line_plot("plot-seconds", "Seconds by phase", f"Seconds by phase, in all: {totals}.", lines, ROUND, SECONDS)
 
 
-def _whole_rounds(axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
+def agreement_plot(run: RunRecord) -> Plot:
+    """Draw how often student and teacher choose the same class: on the test split, and on the public samples."""
+    lines = _agreements(run)
+    ends = [f"{line.label}: {line.measured[-1][1]:.1f} % in the last round." for line in lines if line.measured]
+    spoken = "Share of samples on which student and ensemble teacher agree, by round. " + " ".join(ends)
+    axis = Axis("agreement (%)", ACCURACY.write)
+    return line_plot("plot-agreement", "Agreement of student and teacher", spoken, lines, ROUND, axis, most=100)
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-    axes.set_xlabel("round")
+
+def bytes_so_far(run: RunRecord) -> list[int]:
+    """Return the payload bytes, up and down, after each recorded round."""
+    return list(itertools.accumulate(record.bytes.up + record.bytes.down for record in run.history))
 
 
-def _in_percent(fraction: float | None) -> float:
-    return float("nan") if fraction is None else 100 * fraction
+def bytes_axis(most: float) -> Axis:
+    """Return an axis of bytes in the unit that reads best for up to `most` of them."""
+    unit, name = size_unit(most)
+    return Axis(f"payload so far ({name})", lambda count: size(round(count)), unit=unit)
+
+
+def in_percent(values: Sequence[float | None]) -> list[float | None]:
+    """Return fractions as percentages."""
+    return [None if value is None else 100 * value for value in values]
+
+
+def _accuracies(run: RunRecord, places: list[int]) -> list[Line]:
+    return [
+        Line(measure.replace("_", "-"), LABELS[measure], places, in_percent(curve(run, measure)), _STROKES[measure])
+        for measure in measured(run)
+    ]
+
+
+def _bound(name: str, level: float | None, history: tuple[float, ...], rounds: list[int], look: Stroke) -> Line:
+    values = history or [level] * len(rounds)
+    places = range(1, len(history) + 1) if history else rounds
+    return Line(name, name, places, in_percent(values), look)
+
+
+def _agreements(run: RunRecord) -> list[Line]:
+    rounds = [record.server_round for record in run.history]
+    test = [record.agreement for record in run.history]
+    public = [None if record.distillation is None else record.distillation.agreement for record in run.history]
+    return [
+        Line("agreement-test", "on the test split", rounds, in_percent(test), stroke(0)),
+        Line("agreement-public", "on public samples", rounds, in_percent(public), stroke(1)),
+    ]
 
 
 def _spoken(run: RunRecord) -> str:

@@ -18,14 +18,12 @@ Guarantees:
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import secrets
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +35,7 @@ from fedkd.errors import RunFolderError
 from fedkd.records import PartitionRecord, RoundRecord, RunRecord
 from fedkd.reporting import round_log, tensors
 from fedkd.reporting.files import naming_failures, read_bytes, read_record, to_toml, write_atomically
+from fedkd.reporting.folder_lock import is_locked, locked
 from fedkd.reporting.snapshots import SnapshotStore
 
 
@@ -100,23 +99,18 @@ class RunStore:
             raise RunFolderError(f"{path} is not a run folder: {store.config_path.name} is missing")
         return store
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other processes from writing while the block runs.
 
         Raises:
             RunFolderError: another process is at it.
         """
-        with naming_failures("open", self.path):
-            folder = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as cause:
-                raise RunFolderError(f"{self.path} is being written by another process") from cause
-            yield
-        finally:
-            os.close(folder)
+        return locked(self.path)
+
+    @property
+    def is_being_written(self) -> bool:
+        """Whether a process is at it: it holds the folder locked."""
+        return is_locked(self.path)
 
     @property
     def finished(self) -> bool:

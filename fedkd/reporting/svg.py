@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, MUTED, GRID, PAPER = "#1c2733", "#5b6875", "#dfe4ea", "#fefefe"
-"""Text, secondary lines, grid and background of every plot. No data is drawn in them, so a page may theme them."""
+"""Text, secondary lines, grid and background of every plot. No data but the bounds is drawn in them, so a page may
+theme them.
+"""
+
+WIDTH = 400.0
+"""Width of every plot, in SVG units: text of 12 units is read on a telephone and beside another plot on a desk."""
+
+_UNITS_PER_INCH = 72.0
 
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -28,48 +35,56 @@ _STYLE: dict[Any, Any] = {
     "axes.facecolor": PAPER,
     "axes.grid": True,
     "axes.labelcolor": INK,
-    "axes.labelsize": 9.5,
+    "axes.labelsize": 12,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.facecolor": PAPER,
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial"],
-    "font.size": 9.5,
+    "font.size": 12,
     "grid.color": GRID,
-    "legend.fontsize": 9,
+    "legend.fontsize": 10,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
-    "lines.markersize": 4.5,
+    "lines.markersize": 5,
+    "lines.scale_dashes": False,
     "savefig.facecolor": PAPER,
     "svg.fonttype": "none",  # real text: small, searchable, in the reader's fonts
     "text.color": INK,
     "text.parse_math": False,  # a class name with two dollar signs is a name, not a formula
     "xtick.color": MUTED,
     "xtick.labelcolor": INK,
+    "xtick.labelsize": 12,
     "ytick.color": MUTED,
     "ytick.labelcolor": INK,
+    "ytick.labelsize": 12,
 }
 
 
-def render(key: str, title: str, description: str, size: tuple[float, float], paint: Callable[[Figure], None]) -> str:
-    """Return what `paint` draws as one SVG element.
+def render(
+    key: str, title: str, description: str, heights: tuple[float, float], paint: Callable[[Figure], None]
+) -> str:
+    """Return what `paint` draws as one SVG element, `WIDTH` units wide.
 
     Args:
         key: prefix of every id; letters, digits and hyphens.
         title: the SVG's `<title>`.
         description: the `aria-label`: what a reader who cannot see the plot should know.
-        size: width and height in inches.
+        heights: of the plot and of a strip for the legend below it, in SVG units.
         paint: draws on the empty figure it is given.
     """
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     buffer = io.StringIO()
+    height = sum(heights)
     with matplotlib.rc_context(), warnings.catch_warnings():
         # Text stays text: the reader's fonts draw a glyph that matplotlib's own font lacks.
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from", category=UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": key})
-        figure = Figure(figsize=size, layout="constrained")
+        layout = ConstrainedLayoutEngine(rect=(0, heights[1] / height, 1, heights[0] / height))
+        figure = Figure((WIDTH / _UNITS_PER_INCH, height / _UNITS_PER_INCH), _UNITS_PER_INCH, layout=layout)
         paint(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return _finish(buffer.getvalue(), key, title, description)
@@ -78,6 +93,16 @@ def render(key: str, title: str, description: str, size: tuple[float, float], pa
 def printable(text: str) -> str:
     """Return `text` with a replacement for each character that XML does not allow."""
     return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
+
+
+def without_legend(svg: str, height: float) -> str:
+    """Return a rendered SVG framed to its first `height` units: the strip with the legend lies below."""
+    return re.sub(
+        r'(<svg[^>]*?) width="[^"]*" height="[^"]*" viewBox="0 0 (\S+) \S+"',
+        rf'\1 viewBox="0 0 \2 {height:g}"',
+        svg,
+        count=1,
+    )
 
 
 def replace_in_tags(svg: str, replace: Callable[[str], str]) -> str:

@@ -64,6 +64,21 @@ def test_a_run_returns_what_its_folder_holds(small_config: MakeConfig, tmp_path:
     assert all(np.isfinite(array).all() for array in student.values())
 
 
+def test_a_run_records_how_student_and_teacher_agree(small_config: MakeConfig, tmp_path: Path) -> None:
+    first, last = fedkd.run(small_config(run=_with_output(tmp_path))).history
+    assert first.agreement is not None
+    assert first.confusion is None
+    assert last.confusion is not None
+    right = {
+        "student": last.student.accuracy,
+        "ensemble_teacher": last.ensemble_teacher.accuracy,
+        "student_teacher": last.agreement,
+    }
+    for name, share in right.items():
+        counts_CC = np.array(getattr(last.confusion, name))
+        assert np.trace(counts_CC) / counts_CC.sum() == share
+
+
 def test_a_run_says_what_it_depended_on(small_config: MakeConfig, tmp_path: Path) -> None:
     config = small_config(run=_with_output(tmp_path, seed=11, rounds=1))
     environment = json.loads((Path(fedkd.run(config).run_dir) / "environment.json").read_text())
@@ -154,4 +169,9 @@ def test_a_method_without_a_student_leaves_none(small_config: MakeConfig, tmp_pa
     record = fedkd.run(small_config(run=_with_output(tmp_path, rounds=1), method={"name": "fedmd"}))
     assert (record.student.accuracy, record.student.loss) == (None, None)
     assert record.ensemble_teacher.accuracy is not None
+    assert record.history[-1].agreement is None
+    confusion = record.history[-1].confusion
+    assert confusion is not None
+    assert (confusion.student, confusion.student_teacher) == (None, None)
+    assert confusion.ensemble_teacher is not None
     assert not (Path(record.run_dir) / "student.safetensors").exists()

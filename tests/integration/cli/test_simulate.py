@@ -55,7 +55,8 @@ def test_a_run_folder_is_complete(finished: subprocess.CompletedProcess[str], ru
         "run.json",
         "student.safetensors",
         "report.html",
-        *(f"plots/{name}.svg" for name in ("accuracy", "bytes", "partition", "seconds")),
+        *(f"plots/{name}.svg" for name in ("accuracy", "agreement", "bytes", "partition", "seconds")),
+        *(f"plots/confusion-{name}.svg" for name in ("both", "student", "teacher")),
     }
     record = json.loads(finished.stdout)
     assert json.loads((run_dir / "run.json").read_text()) == record

@@ -10,6 +10,7 @@ import pytest
 from fedkd.records import (
     Bounds,
     ClientScores,
+    Confusion,
     Distillation,
     PartitionRecord,
     Refusal,
@@ -41,6 +42,7 @@ def sample_round(server_round: int, **changes: object) -> RoundRecord:
         "ensemble_teacher": TeacherScore(accuracy=0.25 + 0.62 * climb),
         "clients": ClientScores(mean_accuracy=0.3 + 0.4 * climb, worst_accuracy=0.12 + 0.42 * climb),
         "distillation": Distillation(epochs=5, first_loss=1.9, last_loss=0.4, agreement=0.8 + 0.1 * climb),
+        "agreement": 0.7 + 0.2 * climb,
         "bytes": Traffic(up=1_600_000, down=400_000 + 1000 * server_round),
         "seconds": Seconds(
             total=4.2,
@@ -54,8 +56,21 @@ def sample_round(server_round: int, **changes: object) -> RoundRecord:
     return RoundRecord.model_validate(fields | changes)
 
 
+def sample_confusion(num_classes: int = 10) -> Confusion:
+    def counts(right: int, wrong: int) -> tuple[tuple[int, ...], ...]:
+        after = {index: (index + 1) % num_classes for index in range(num_classes)}
+        return tuple(
+            tuple(right if column == row else wrong if column == after[row] else 0 for column in range(num_classes))
+            for row in range(num_classes)
+        )
+
+    return Confusion(student=counts(30, 6), ensemble_teacher=counts(32, 4), student_teacher=counts(31, 5))
+
+
 def sample_run(num_rounds: int = 10, **changes: object) -> RunRecord:
     history = tuple(sample_round(server_round) for server_round in range(1, num_rounds + 1))
+    if history:
+        history = (*history[:-1], history[-1].model_copy(update={"confusion": sample_confusion()}))
     climb = [1 - 0.6**server_round for server_round in range(1, num_rounds + 1)]
     fields: dict[str, object] = {
         "run_dir": "runs/fkd-digits-s0-20260131-142530-1a2b3c",

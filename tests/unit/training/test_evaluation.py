@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import softmax
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from torch import nn
 
 from fedkd.seeding import numpy_rng, torch_rng
-from fedkd.training.evaluation import predict_logits, score
+from fedkd.training.evaluation import agreement, confusion, predict_logits, score
 
 
 @pytest.mark.parametrize("num_classes", [2, 10])
@@ -79,3 +79,31 @@ def test_logits_of_half_precision_models_come_as_float32():
     images = torch.randn(3, 1, 4, 4, generator=torch_rng(0)).bfloat16()
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2).bfloat16())
     assert predict_logits(model, images).dtype == np.float32
+
+
+def test_confusion_and_agreement_are_scikit_learns():
+    rng = numpy_rng(0, "confusion")
+    student_NC, teacher_NC = (rng.normal(size=(300, 7)).astype(np.float32) for _ in range(2))
+    labels_N = rng.integers(0, 5, size=300)  # two classes occur in answers only
+    counted = confusion(student_NC, teacher_NC, labels_N)
+    student_N, teacher_N = student_NC.argmax(axis=1), teacher_NC.argmax(axis=1)
+    for matrix, rows_N, columns_N in (
+        (counted.student, labels_N, student_N),
+        (counted.ensemble_teacher, labels_N, teacher_N),
+        (counted.student_teacher, teacher_N, student_N),
+    ):
+        np.testing.assert_array_equal(matrix, confusion_matrix(rows_N, columns_N, labels=range(7)))
+    assert agreement(student_NC, teacher_NC) == accuracy_score(student_N, teacher_N)
+
+
+def test_confusion_leaves_out_who_is_not_there():
+    logits_NC, labels_N = np.eye(3, dtype=np.float32), np.arange(3)
+    assert confusion(None, None, labels_N) is None
+    alone = confusion(None, logits_NC, labels_N)
+    assert (alone.student, alone.student_teacher) == (None, None)
+    assert alone.ensemble_teacher == ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+
+
+def test_confusion_of_more_than_a_hundred_classes_is_not_counted():
+    assert confusion(np.zeros((1, 100), np.float32), None, np.zeros(1, int)) is not None
+    assert confusion(np.zeros((1, 101), np.float32), None, np.zeros(1, int)) is None
