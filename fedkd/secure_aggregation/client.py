@@ -25,6 +25,7 @@ from fedkd.secure_aggregation.messages import (
     ConfirmRequest,
     MaskedInput,
     MaskRequest,
+    PublicKeys,
     ShareRequest,
     UnmaskingShares,
     UnmaskRequest,
@@ -210,7 +211,7 @@ class SecureClient:
             parameters=parameters,
             secrets=Secrets(mask_private=mask.private, share_private=share.private),
         )
-        return Advertisement(self.client, mask.public, share.public, signature).to_bytes(session)
+        return Advertisement(PublicKeys(self.client, mask.public, share.public, signature)).to_bytes(session)
 
     def _check_parameters(self, parameters: SessionParameters) -> None:
         self.policy.check_parameters(parameters)

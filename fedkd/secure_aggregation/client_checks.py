@@ -19,14 +19,14 @@ from fedkd.secure_aggregation.errors import (
     SurvivorListError,
 )
 from fedkd.secure_aggregation.masking import RingArray
-from fedkd.secure_aggregation.messages import Advertisement, MaskRequest, UnmaskRequest
+from fedkd.secure_aggregation.messages import MaskRequest, PublicKeys, UnmaskRequest
 from fedkd.secure_aggregation.packing import ring_dtype
 from fedkd.secure_aggregation.parameters import SessionParameters
 from fedkd.secure_aggregation.transcript import advertisement_message
 from fedkd.secure_aggregation.wire import Session
 
 
-def check_members(members: Sequence[Advertisement], own: Advertisement, num_clients: int) -> None:
+def check_members(members: Sequence[PublicKeys], own: PublicKeys, num_clients: int) -> None:
     """Refuse a list of keys that is too long or out of order, or holds a key twice, a weak key, or not one's own.
 
     Raises:
@@ -37,18 +37,16 @@ def check_members(members: Sequence[Advertisement], own: Advertisement, num_clie
     ids = [member.client for member in members]
     if ids != sorted(set(ids)):
         raise KeyListError("the members are not in ascending order, or one of them is listed twice")
-    public = [key for member in members for key in (member.mask_key, member.share_key)]
-    if len(set(public)) != len(public):
+    public = {member.mask_key for member in members} | {member.share_key for member in members}
+    if len(public) != 2 * len(members):
         raise KeyListError("two of the members' keys are the same")
     listed = [(member.mask_key, member.share_key) for member in members if member.client == own.client]
     if listed != [(own.mask_key, own.share_key)]:
         raise KeyListError("this client's own keys are missing, or are not the ones it advertised")
-    for member in members:
-        keys.require_sound(member.mask_key, member.client)
-        keys.require_sound(member.share_key, member.client)
+    keys.require_sound(public)
 
 
-def check_identity(session: Session, member: Advertisement, roster: Mapping[int, bytes]) -> None:
+def check_identity(session: Session, member: PublicKeys, roster: Mapping[int, bytes]) -> None:
     """Verify an advertisement's signature with a pinned identity.
 
     Raises:
@@ -83,13 +81,12 @@ def check_sealed(message: MaskRequest, neighbours: Collection[int], members: Col
     """
     _require_distinct(message.senders, "sent shares")
     sharers = set(message.sharers)
-    for sender in message.senders:
-        if sender not in members:
-            raise SurvivorListError(f"shares came from client {sender}, which is no member")
-        if sender not in sharers:
-            raise AbortedPeerError(f"shares came from client {sender}, which has left")
-        if sender not in neighbours:
-            raise SurvivorListError(f"shares came from client {sender}, which is no neighbour")
+    if unknown := set(message.senders) - set(members):
+        raise SurvivorListError(f"shares came from client {min(unknown)}, which is no member")
+    if gone := set(message.senders) - sharers:
+        raise AbortedPeerError(f"shares came from client {min(gone)}, which has left")
+    if strange := set(message.senders) - set(neighbours):
+        raise SurvivorListError(f"shares came from client {min(strange)}, which is no neighbour")
     if missing := sorted((sharers & set(neighbours)) - set(message.senders)):
         raise MalformedMessageError(f"client {missing[0]} has shared, but its shares are missing")
 

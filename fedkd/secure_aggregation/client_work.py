@@ -10,21 +10,21 @@ from fedkd.secure_aggregation.client_state import ClientState, Secrets, Stage
 from fedkd.secure_aggregation.errors import ShareDecryptionError
 from fedkd.secure_aggregation.graph import neighbourhoods
 from fedkd.secure_aggregation.masking import SEED_BYTES, Mask, RingArray, apply_masks, pairwise_mask
-from fedkd.secure_aggregation.messages import Advertisement, MaskRequest, ShareRequest, Shares
+from fedkd.secure_aggregation.messages import MaskRequest, PublicKeys, ShareRequest, Shares
 from fedkd.secure_aggregation.packing import reduce
 from fedkd.secure_aggregation.parameters import SessionParameters
 from fedkd.secure_aggregation.transcript import cohort_digest, graph_seed, seed_commitment, transcript_digest
 
 
-def own_keys(own: int, state: ClientState) -> Advertisement:
+def own_keys(own: int, state: ClientState) -> PublicKeys:
     """What this client advertised, without the signature."""
-    return Advertisement(own, keys.public_key(state.secrets.mask_private), keys.public_key(state.secrets.share_private))
+    return PublicKeys(own, keys.public_key(state.secrets.mask_private), keys.public_key(state.secrets.share_private))
 
 
 def share_secrets(own: int, state: ClientState, message: ShareRequest) -> tuple[ClientState, Shares]:
     """Draw the seed of the client's own mask; share it and the private mask key with the neighbours and itself."""
     members = {member.client: member for member in message.members}
-    cohort = cohort_digest(message.parameters, [(m.client, m.mask_key, m.share_key) for m in message.members])
+    cohort = cohort_digest(message.parameters, [each[:3] for each in message.members])
     transcript = transcript_digest(cohort, message.topology)
     holders = neighbourhoods(tuple(members), message.topology.num_neighbours, graph_seed(cohort))[own]
     seed = randomness.token_bytes(SEED_BYTES)

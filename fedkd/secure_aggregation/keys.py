@@ -6,6 +6,7 @@ Every derived key depends on the transcript: parties that were told different th
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -30,7 +31,9 @@ _ORDER_8 = (
     0x57119FD0DD4E22D8868E1C58C45C44045BEF839C55B1D0B1248C50A3BC959C5F,
 )
 _LOW_ORDER = frozenset(
-    value.to_bytes(KEY_BYTES, "little") for value in (0, 1, _FIELD - 1, _FIELD, _FIELD + 1, *_ORDER_8)
+    (value + ignored_bit).to_bytes(KEY_BYTES, "little")
+    for value in (0, 1, _FIELD - 1, _FIELD, _FIELD + 1, *_ORDER_8)
+    for ignored_bit in (0, 1 << 255)
 )
 """The u-coordinates of the curve's points of order 1, 2, 4 and 8, and of those of its twist, in all encodings."""
 
@@ -53,14 +56,14 @@ def public_key(private: bytes) -> bytes:
     return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
 
-def require_sound(public: bytes, owner: int) -> None:
-    """Refuse a public key of low order.
+def require_sound(public_keys: Collection[bytes]) -> None:
+    """Refuse public keys of low order.
 
     Raises:
-        LowOrderKeyError: names the owner.
+        LowOrderKeyError: names the key.
     """
-    if bytes([*public[:-1], public[-1] & 0x7F]) in _LOW_ORDER:
-        raise LowOrderKeyError(f"client {owner}'s public key {public.hex()} is of low order")
+    if weak := _LOW_ORDER.intersection(public_keys):
+        raise LowOrderKeyError(f"public key {min(weak).hex()} is of low order: every secret shared with it is zero")
 
 
 class Agreement:

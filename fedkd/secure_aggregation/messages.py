@@ -19,8 +19,10 @@
 
 from __future__ import annotations
 
+import struct
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 from fedkd.secure_aggregation import shamir
 from fedkd.secure_aggregation.errors import MalformedMessageError, VectorMismatchError
@@ -29,36 +31,36 @@ from fedkd.secure_aggregation.keys import KEY_BYTES, NONCE_BYTES, SIGNATURE_BYTE
 from fedkd.secure_aggregation.masking import RingArray
 from fedkd.secure_aggregation.packing import pack, packed_bytes, unpack
 from fedkd.secure_aggregation.parameters import SessionParameters
-from fedkd.secure_aggregation.wire import Kind, Reader, Session, header, pack_blob, pack_ids, pack_pieces
+from fedkd.secure_aggregation.wire import Kind, Reader, Session, header, pack_ids, pack_pieces
 
 SEALED_BYTES = NONCE_BYTES + 2 * shamir.SHARE_BYTES + TAG_BYTES
 COMMITMENT_BYTES = 32
 
 
-class Message:
-    """A header and a body; `body` writes the latter and `parse` reads it."""
+class Message(ABC):
+    """A header and a body."""
 
     kind: ClassVar[Kind]
 
-    def body(self) -> bytes:
+    @abstractmethod
+    def _body(self) -> bytes:
         """Encode all but the header."""
-        raise NotImplementedError
 
     @classmethod
-    def parse(cls, reader: Reader) -> Self:
+    @abstractmethod
+    def _parse(cls, reader: Reader) -> Self:
         """Decode all but the header."""
-        raise NotImplementedError
 
     def to_bytes(self, session: Session) -> bytes:
         """Encode."""
-        return header(self.kind, session) + self.body()
+        return header(self.kind, session) + self._body()
 
     @classmethod
     def read(cls, data: bytes, session: Session | None) -> Self:
         """Decode; `session` is the one that the header must name, or `None` where any is taken."""
         reader = Reader(data)
         reader.header(cls.kind, session)
-        message = cls.parse(reader)
+        message = cls._parse(reader)
         reader.finish()
         return message
 
@@ -70,33 +72,36 @@ class AdvertiseRequest(Message):
     parameters: SessionParameters
     kind = Kind.ADVERTISE_REQUEST
 
-    def body(self) -> bytes:
+    def _body(self) -> bytes:
         return self.parameters.to_bytes()
 
     @classmethod
-    def parse(cls, reader: Reader) -> AdvertiseRequest:
+    def _parse(cls, reader: Reader) -> AdvertiseRequest:
         return cls(SessionParameters.read(reader))
 
 
-@dataclass(frozen=True)
-class Advertisement(Message):
+class PublicKeys(NamedTuple):
     """A client's public keys for one round. `signature` is empty where identities are not used."""
 
     client: int
     mask_key: bytes
     share_key: bytes
     signature: bytes = b""
+
+
+@dataclass(frozen=True)
+class Advertisement(Message):
+    """A client advertises its keys."""
+
+    keys: PublicKeys
     kind = Kind.ADVERTISEMENT
 
-    def body(self) -> bytes:
-        return self.client.to_bytes(4, "little") + self.mask_key + self.share_key + pack_blob(self.signature)
+    def _body(self) -> bytes:
+        return _pack_keys((self.keys,))
 
     @classmethod
-    def parse(cls, reader: Reader) -> Advertisement:
-        advertisement = cls(reader.number(), reader.take(KEY_BYTES), reader.take(KEY_BYTES), reader.blob())
-        if len(advertisement.signature) not in (0, SIGNATURE_BYTES):
-            raise MalformedMessageError(f"signature of {len(advertisement.signature)} bytes; 0 or {SIGNATURE_BYTES}")
-        return advertisement
+    def _parse(cls, reader: Reader) -> Advertisement:
+        return cls(*_read_keys(reader, 1))
 
 
 @dataclass(frozen=True)
@@ -105,18 +110,18 @@ class ShareRequest(Message):
 
     parameters: SessionParameters
     topology: Topology
-    members: tuple[Advertisement, ...]
+    members: tuple[PublicKeys, ...]
     kind = Kind.SHARE_REQUEST
 
-    def body(self) -> bytes:
+    def _body(self) -> bytes:
         counts = (self.topology.num_neighbours, self.topology.threshold, len(self.members))
-        members = [member.body() for member in self.members]
-        return b"".join((self.parameters.to_bytes(), *(count.to_bytes(4, "little") for count in counts), *members))
+        fields = [count.to_bytes(4, "little") for count in counts]
+        return b"".join((self.parameters.to_bytes(), *fields, _pack_keys(self.members)))
 
     @classmethod
-    def parse(cls, reader: Reader) -> ShareRequest:
+    def _parse(cls, reader: Reader) -> ShareRequest:
         parameters, topology = SessionParameters.read(reader), Topology(reader.number(), reader.number())
-        return cls(parameters, topology, tuple(Advertisement.parse(reader) for _ in range(reader.count())))
+        return cls(parameters, topology, _read_keys(reader, reader.count()))
 
 
 @dataclass(frozen=True)
@@ -127,11 +132,11 @@ class Shares(Message):
     sealed: tuple[bytes, ...]
     kind = Kind.SHARES
 
-    def body(self) -> bytes:
+    def _body(self) -> bytes:
         return self.commitment + pack_pieces(self.sealed)
 
     @classmethod
-    def parse(cls, reader: Reader) -> Shares:
+    def _parse(cls, reader: Reader) -> Shares:
         return cls(reader.take(COMMITMENT_BYTES), reader.pieces(SEALED_BYTES))
 
 
@@ -144,11 +149,11 @@ class MaskRequest(Message):
     sealed: tuple[bytes, ...]
     kind = Kind.MASK_REQUEST
 
-    def body(self) -> bytes:
+    def _body(self) -> bytes:
         return pack_ids(self.sharers) + pack_ids(self.senders) + pack_pieces(self.sealed)
 
     @classmethod
-    def parse(cls, reader: Reader) -> MaskRequest:
+    def _parse(cls, reader: Reader) -> MaskRequest:
         request = cls(reader.ids(), reader.ids(), reader.pieces(SEALED_BYTES))
         if len(request.senders) != len(request.sealed):
             raise MalformedMessageError(f"{len(request.sealed)} sealed shares of {len(request.senders)} senders")
@@ -193,11 +198,11 @@ class ConfirmRequest(Message):
     dead: tuple[int, ...]
     kind = Kind.CONFIRM_REQUEST
 
-    def body(self) -> bytes:
+    def _body(self) -> bytes:
         return pack_ids(self.alive) + pack_ids(self.dead)
 
     @classmethod
-    def parse(cls, reader: Reader) -> ConfirmRequest:
+    def _parse(cls, reader: Reader) -> ConfirmRequest:
         return cls(reader.ids(), reader.ids())
 
 
@@ -208,11 +213,11 @@ class Confirmation(Message):
     signature: bytes
     kind = Kind.CONFIRMATION
 
-    def body(self) -> bytes:
+    def _body(self) -> bytes:
         return self.signature
 
     @classmethod
-    def parse(cls, reader: Reader) -> Confirmation:
+    def _parse(cls, reader: Reader) -> Confirmation:
         return cls(reader.take(SIGNATURE_BYTES))
 
 
@@ -226,11 +231,11 @@ class UnmaskRequest(Message):
     signatures: tuple[bytes, ...] = ()
     kind = Kind.UNMASK_REQUEST
 
-    def body(self) -> bytes:
+    def _body(self) -> bytes:
         return b"".join((*map(pack_ids, (self.alive, self.dead, self.signers)), pack_pieces(self.signatures)))
 
     @classmethod
-    def parse(cls, reader: Reader) -> UnmaskRequest:
+    def _parse(cls, reader: Reader) -> UnmaskRequest:
         request = cls(reader.ids(), reader.ids(), reader.ids(), reader.pieces(SIGNATURE_BYTES))
         if len(request.signers) != len(request.signatures):
             raise MalformedMessageError(f"{len(request.signatures)} signatures of {len(request.signers)} signers")
@@ -247,12 +252,32 @@ class UnmaskingShares(Message):
     shares: tuple[int, ...]
     kind = Kind.UNMASKING_SHARES
 
-    def body(self) -> bytes:
+    def _body(self) -> bytes:
         return pack_pieces([share.to_bytes(shamir.SHARE_BYTES, "big") for share in self.shares])
 
     @classmethod
-    def parse(cls, reader: Reader) -> UnmaskingShares:
+    def _parse(cls, reader: Reader) -> UnmaskingShares:
         shares = tuple(int.from_bytes(piece, "big") for piece in reader.pieces(shamir.SHARE_BYTES))
         if any(share >= shamir.PRIME for share in shares):
             raise MalformedMessageError("a share is no element of the field")
         return cls(shares)
+
+
+def _pack_keys(members: tuple[PublicKeys, ...]) -> bytes:
+    """Whether all are signed, then fixed-width entries."""
+    signed = bool(members and members[0].signature)
+    layout = _key_layout(signed)
+    entries = [layout.pack(*member) if signed else layout.pack(*member[:3]) for member in members]
+    return signed.to_bytes(1, "little") + b"".join(entries)
+
+
+def _read_keys(reader: Reader, count: int) -> tuple[PublicKeys, ...]:
+    signed = reader.take(1)
+    if signed not in (b"\0", b"\1"):
+        raise MalformedMessageError(f"the mark of signed keys is {signed!r}; 0 or 1")
+    layout = _key_layout(signed == b"\1")
+    return tuple(PublicKeys(*entry) for entry in layout.iter_unpack(reader.take(count * layout.size)))
+
+
+def _key_layout(signed: bool) -> struct.Struct:
+    return struct.Struct(f"<I{KEY_BYTES}s{KEY_BYTES}s" + f"{SIGNATURE_BYTES}s" * signed)

@@ -20,6 +20,7 @@ from fedkd.secure_aggregation.messages import (
     ConfirmRequest,
     MaskedInput,
     MaskRequest,
+    PublicKeys,
     ShareRequest,
     Shares,
     UnmaskingShares,
@@ -97,28 +98,27 @@ class AdvertisementStage:
         self.terms = terms
         self._keys: set[bytes] = set()
 
-    def take(self, client: int, message: bytes) -> Advertisement:
+    def take(self, client: int, message: bytes) -> PublicKeys:
         """Refuse keys that are weak, in use, for another client, or not signed by it."""
         session = self.terms.parameters.session
-        advertisement = Advertisement.read(message, session)
+        advertisement = Advertisement.read(message, session).keys
         if advertisement.client != client:
             raise MalformedMessageError(f"client {client} advertises keys for client {advertisement.client}")
         public = {advertisement.mask_key, advertisement.share_key}
         if len(public) < 2 or public & self._keys:
             raise KeyListError(f"client {client} advertises a key that is in use")
-        for key in public:
-            require_sound(key, client)
+        require_sound(public)
         if self.terms.roster is not None:
             check_identity(session, advertisement, self.terms.roster)
         self._keys |= public
         return advertisement
 
-    def close(self, answers: dict[int, Advertisement]) -> Step:
+    def close(self, answers: dict[int, PublicKeys]) -> Step:
         """Fix the cohort and its graph."""
         self.terms.require_cohort(len(answers))
         parameters, members = self.terms.parameters, tuple(answers.values())
         topology = choose_topology(len(members), parameters.trust)
-        digest = cohort_digest(parameters, [(each.client, each.mask_key, each.share_key) for each in members])
+        digest = cohort_digest(parameters, [each[:3] for each in members])
         cohort = Cohort(
             threshold=topology.threshold,
             transcript=transcript_digest(digest, topology),
