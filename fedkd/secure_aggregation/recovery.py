@@ -2,7 +2,10 @@
 
 A secret can be checked: a mask key against its public key, a mask seed against its commitment. Where a set of shares
 gives a secret that fails, other sets are tried, first those without one share, then those without two, and so on.
-Once a set gives the right secret, each share beside the polynomial through it is a lie, and names its holder.
+
+A right secret does not yet say who lied: two lies may cancel out in it, and then the polynomial makes liars of the
+honest. With s shares to spare, only a polynomial that at most s / 2 of the shares miss is the true one for certain
+(no two such can differ), so holders are named from such a one or not at all.
 """
 
 from __future__ import annotations
@@ -14,11 +17,11 @@ from typing import NamedTuple
 from fedkd.secure_aggregation import shamir
 
 MAX_ATTEMPTS = 4000
-"""Sets of shares that are tried before a secret is given up; with s spare shares this finds any few lies."""
+"""Sets of shares that are tried before a secret is given up: enough for two lies at any threshold up to 80."""
 
 
 class Recovered(NamedTuple):
-    """A secret, and the places of the shares that do not fit it."""
+    """A secret, and the places of the shares that are certainly lies."""
 
     secret: bytes
     lies: tuple[int, ...]
@@ -40,14 +43,17 @@ def recover(
         suspects: places whose holders have lied before; their shares are used last.
     """
     places = sorted(shares, key=lambda place: (place in suspects, place))
+    right: bytes | None = None
     for chosen in islice(_choices(places, threshold), MAX_ATTEMPTS):
         values = [shares[place] for place in chosen]
         secret = shamir.to_secret(shamir.combine(chosen, values))
         if secret is not None and is_right(secret):
+            right = secret
             others = set(places) - set(chosen)
-            lies = [other for other in others if shamir.combine(chosen, values, at=other) != shares[other]]
-            return Recovered(secret, tuple(sorted(lies)))
-    return None
+            missed = [other for other in others if shamir.combine(chosen, values, at=other) != shares[other]]
+            if 2 * len(missed) <= len(others):
+                return Recovered(secret, tuple(sorted(missed)))
+    return None if right is None else Recovered(right, ())
 
 
 def _choices(places: list[int], threshold: int) -> Iterator[tuple[int, ...]]:

@@ -41,7 +41,7 @@ class SumResult:
         total_D: the sum of the survivors' vectors, modulo 2^ring_bits.
         survivors: whose vectors are in it.
         dropped: by the stage at which they were missing, clients that did not stay to the end.
-        liars: clients that released false shares, which were found and left out.
+        liars: clients that certainly released false shares; the sum is right all the same.
         adjacent_client: the one client by which the survivors differ from the last round's, or `None`. Where there is
             one, the two sums together may reveal its input.
     """

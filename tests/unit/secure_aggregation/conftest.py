@@ -109,10 +109,10 @@ class Round:
         drop: Mapping[ServerStage, Collection[int]] | None = None,
         *,
         until: ServerStage | None = None,
-        tamper: Tamper = lambda stage, client, reply: reply,
+        tamper: Tamper = lambda *sent: sent[-1],
     ) -> dict[int, bytes]:
         """Drive the round to its end, or until a stage's requests are made; returns those."""
-        requests = self.server.start(self.ids) if self.server.stage is ServerStage.START else {}
+        requests = self.server.start(self.ids)
         while requests:
             stage = self.server.stage
             self.requests[stage] = requests
@@ -126,6 +126,21 @@ class Round:
                     self.server.receive(client, tamper(stage, client, reply))
             requests = self.server.advance()
         return {}
+
+    def resume_to(self, until: ServerStage) -> None:
+        """Go on from where a run has stopped: answer what the current stage still waits for, and all that follows."""
+        while self.server.stage is not until:
+            stage = self.server.stage
+            for client, request in self.requests[stage].items():
+                if client not in self.server._answers:
+                    reply = self.replies.get(stage, {}).get(client) or self.answer(stage, client, request)
+                    self.server.receive(client, reply)
+            requests = self.server.advance()
+            self.requests[self.server.stage] = requests
+
+    def resume(self) -> None:
+        """Go on to the end."""
+        self.resume_to(ServerStage.DONE)
 
     def plain_sum(self, clients: Iterable[int]) -> np.ndarray:
         """The sum of the vectors that go in, in Python's integers."""
@@ -142,7 +157,7 @@ class Round:
         return result
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_round() -> Callable[..., Round]:
     """Make a round of n clients with ids 3, 10, 17, …; keywords change its parameters or its clients' policy."""
 
@@ -153,11 +168,11 @@ def make_round() -> Callable[..., Round]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def parameters() -> Callable[..., SessionParameters]:
     return make_parameters
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def policy() -> Callable[..., ClientPolicy]:
     return make_policy
