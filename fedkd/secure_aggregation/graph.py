@@ -131,9 +131,8 @@ def _rarely_reached(population: int, marked: int, drawn: int, allowed: Fraction)
     Draws are without replacement (hypergeometric); integers keep it exact.
     """
     budget = allowed * math.comb(population, drawn)
-    ways, most = 0, min(marked, drawn)
-    for hits in range(most, -1, -1):
-        ways += math.comb(marked, hits) * math.comb(population - marked, drawn - hits)
-        if ways > budget:
-            return hits + 1
-    return 0
+    ways, reached = 0, min(marked, drawn) + 1
+    while ways <= budget:
+        reached -= 1
+        ways += math.comb(marked, reached) * math.comb(population - marked, drawn - reached)
+    return reached + 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedkd.secure_aggregation import ClientState, SecureClient, ServerStage, Session, Stage, errors, new_identity
+from fedkd.secure_aggregation import ClientState, SecureClient, ServerStage, Session, Stage, errors, keys, new_identity
 from fedkd.secure_aggregation.graph import Topology
 from fedkd.secure_aggregation.messages import (
     AdvertiseRequest,
@@ -208,27 +208,38 @@ def test_decryption_error_names_the_sender(make_round):
     assert caught.value.client == 17
 
 
-def _bob(**changes):
+def test_share_that_is_no_element_of_the_field_is_refused(make_round):
+    running = make_round(4)
+    state = running.run(until=ServerStage.MASKED_INPUTS) and running.clients[VICTIM].state
+    message = MaskRequest.read(running.requests[ServerStage.MASKED_INPUTS][VICTIM], None)
+    label = keys.encryption_label(state.transcript, 10, VICTIM)
+    forged = keys.seal(state.secrets.opening_keys[10], b"\xff" * 66, label)
+    altered = replace(message, sealed=(forged, *message.sealed[1:]))
+    with pytest.raises(errors.ShareDecryptionError, match="client 10: .* no element"):
+        running.answer(ServerStage.MASKED_INPUTS, VICTIM, altered.to_bytes(running.parameters.session))
+
+
+def _listed(**changes):
     return lambda m: replace(m, **changes)
 
 
 LISTINGS = [
-    pytest.param(_bob(alive=(10, 17, 24, 31), dead=(3,)), errors.ListedDeadError, "client 3", id="listed dead"),
-    pytest.param(_bob(dead=(10,)), errors.SurvivorListError, "10 is listed both", id="both alive and dead"),
+    pytest.param(_listed(alive=(10, 17, 24, 31), dead=(3,)), errors.ListedDeadError, "client 3", id="listed dead"),
+    pytest.param(_listed(dead=(10,)), errors.SurvivorListError, "10 is listed both", id="both alive and dead"),
     pytest.param(
-        _bob(alive=(3, 10, 10, 17, 24, 31)), errors.SurvivorListError, "10 is listed twice as alive", id="twice"
+        _listed(alive=(3, 10, 10, 17, 24, 31)), errors.SurvivorListError, "10 is listed twice as alive", id="twice"
     ),
     pytest.param(
-        _bob(alive=(3, 10, 17, 24), dead=(31, 31)),
+        _listed(alive=(3, 10, 17, 24), dead=(31, 31)),
         errors.SurvivorListError,
         "31 is listed twice as dead",
         id="dead twice",
     ),
-    pytest.param(_bob(dead=(45,)), errors.SurvivorListError, "45 is listed but", id="unknown"),
-    pytest.param(_bob(dead=(38,)), errors.SurvivorListError, "38 is listed but", id="had left before"),
-    pytest.param(_bob(alive=(3, 10, 17, 24)), errors.SurvivorListError, "31 has shared and", id="not listed"),
+    pytest.param(_listed(dead=(45,)), errors.SurvivorListError, "45 is listed but", id="unknown"),
+    pytest.param(_listed(dead=(38,)), errors.SurvivorListError, "38 is listed but", id="had left before"),
+    pytest.param(_listed(alive=(3, 10, 17, 24)), errors.SurvivorListError, "31 has shared and", id="not listed"),
     pytest.param(
-        _bob(alive=(3, 10, 17), dead=(24, 31)),
+        _listed(alive=(3, 10, 17), dead=(24, 31)),
         errors.BelowThresholdError,
         "3 clients .* alive.* 4",
         id="below threshold",
@@ -260,7 +271,7 @@ def _signed(at, **changes):
     [
         *LISTINGS,
         pytest.param(
-            _bob(alive=(3, 10, 17, 24), dead=(31,)),
+            _listed(alive=(3, 10, 17, 24), dead=(31,)),
             errors.SurvivorListError,
             "not those.*signed for",
             id="others than signed",
@@ -283,7 +294,7 @@ def _signed(at, **changes):
             "3 clients of the neighbourhood have signed",
             id="too few signatures",
         ),
-        pytest.param(_bob(signers=(), signatures=()), errors.BelowThresholdError, "0 clients", id="no signatures"),
+        pytest.param(_listed(signers=(), signatures=()), errors.BelowThresholdError, "0 clients", id="no signatures"),
     ],
 )
 def test_unmask_request_of_an_active_server_is_refused(make_round, alter, error, match):

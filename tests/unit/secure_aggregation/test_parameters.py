@@ -76,6 +76,15 @@ def test_parameters_pass_through_bytes(parameters):
     reader.finish()
 
 
+def test_bytes_that_name_no_trust_or_run_are_refused(parameters):
+    written = parameters(7).to_bytes()
+    at = 4 + len("run") + 12
+    assert written[at] == 0
+    for forged in (bytes([*written[:at], 2, *written[at + 1 :]]), bytes([*written[:4], 0xFF, *written[5:]])):
+        with pytest.raises(errors.MalformedMessageError, match="trust = 2|UTF-8"):
+            SessionParameters.read(Reader(forged))
+
+
 def test_a_cohort_of_one_is_never_enough():
     with pytest.raises(errors.ParameterError, match="minimum_cohort = 1"):
         ClientPolicy("curious", 4.0, 10, 4, minimum_cohort=1)
