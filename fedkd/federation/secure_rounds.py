@@ -1,4 +1,4 @@
-"""The server's part of secure aggregation between Flower's grid and the protocol: a round's sum, or why there is none."""
+"""The server's part of secure aggregation between Flower's grid and the protocol: a round's sum, or why it failed."""
 
 from __future__ import annotations
 

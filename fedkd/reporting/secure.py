@@ -27,7 +27,7 @@ def secure_section(run: RunRecord) -> str:
         if record.secure_sum is not None and record.secure_sum.adjacent_client is not None
     ]
     said = (
-        f"The server saw {len(sums) - len(failures)} sums over clients and no client's answers. A mean of what is summed "
+        f"The server saw {len(sums) - len(failures)} sums over clients and no client's answers. A mean of them "
         f"is known to within {number(sums[-1].resolution)}. Clients missing at the last stage are in the sum."
     )
     body = [paragraph(said), table("All rounds together, by stage", head, rows, "tnnnn")]
