@@ -136,7 +136,7 @@ def _secure(
         _keep_model(client, done.weights, context)
         return done
 
-    kept = context.state.config_records.get(_SECURE, {}).get("kept")
+    kept = context.state.config_records[_SECURE]["kept"] if _SECURE in context.state else None
     participant = SecureParticipant(client, kept if isinstance(kept, bytes) else None)
     answer = participant.answer(request, instruction, work)
     context.state[_SECURE] = ConfigRecord({"kept": participant.kept})

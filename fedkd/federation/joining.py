@@ -48,7 +48,8 @@ def meet(
     grid: Grid, config: ExperimentConfig, data: FederatedData, timeout: float | None
 ) -> tuple[dict[int, int], list[Refusal]]:
     """Learn which client sits on which node (client -> node), and who is refused and why."""
-    nothing, nodes, refused = RecordDict(), {}, []
+    nothing, nodes = RecordDict(), dict[int, int]()
+    refused: list[Refusal] = []
     queries = [Message(nothing, node_id, HELLO) for node_id in wait_for_nodes(grid, config.clients)]
     for reply in grid.send_and_receive(queries, timeout=timeout):
         client = None

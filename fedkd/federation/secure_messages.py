@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +84,7 @@ def request_from_records(content: RecordDict) -> SecureRequest:
         raise PayloadError("malformed", f"stage is {stage!r}; one of {', '.join(STAGES)}")
     architectures, digests = _field(content, "architectures", str), _field(content, "digests", str)
     return SecureRequest(
-        stage=cast(SecureStage, stage),
+        stage=stage,
         server_round=_field(content, "server_round", int),
         message=_field(content, "message", bytes),
         digests=dict(zip(architectures.split("\n"), digests.split("\n"), strict=False)) if architectures else {},

@@ -183,8 +183,11 @@ class SecureRounds:
         outcome.bytes_up[stage] = 0
         waiting = dict(clients)
         for count, reply in enumerate(grid.send_and_receive(messages, timeout=timeout), start=1):
-            client = waiting.pop(reply.metadata.src_node_id, None)
-            if client is not None and not self._take(server, client, reply, stage, outcome):
+            node_id = reply.metadata.src_node_id
+            if node_id not in waiting:
+                detail = "a reply from a node that was not asked, or a second"
+                outcome.refused.append(Refusal(client=None, reason="sender", detail=detail))
+            elif not self._take(server, client := waiting.pop(node_id), reply, stage, outcome):
                 outcome.missing.setdefault(stage, []).append(client)
             if stage == "mask":
                 self._on_reply(invitation.server_round, count, len(clients))
