@@ -34,7 +34,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "student": {"model": "cnn", "epochs": 5, "batch_size": 64, "optimizer": "adam", "patience": 0, "loss": "kl"},
     "payload": {"encoding": "float32", "clip": True, "clipping_range": 30.0},
-    "secure_aggregation": {"enabled": False, "trust": "curious", "minimum_cohort": 3, "value_bits": 16, "ring_bits": 32},
+    "secure_aggregation": {"enabled": False, "trust": "curious", "minimum_cohort": 3, "value_bits": 16},
 }
 """What an empty file means. A change here changes the result of files that others have written."""
 
