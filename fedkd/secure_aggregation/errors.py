@@ -14,17 +14,18 @@ SecureAggregationError
 ├── DigestMismatchError         another student or public set than announced
 ├── KeyListError                keys too many, too few, duplicated, one's own missing
 │   └── LowOrderKeyError        a key that makes every shared secret zero
-├── SignatureError              a signature that is missing or not the client's
 ├── SurvivorListError           clients listed twice, both alive and dead, unknown, or differently than before
 │   └── ListedDeadError         the client itself is listed dead
 ├── AbortedPeerError            a share from a client that has left
-├── ShareDecryptionError        an encrypted share that was tampered with
 ├── BelowThresholdError         too few clients are left
 ├── UnknownClientError          a message from a client that is no member
 ├── DuplicateMessageError       a second message of one client in one stage
 ├── LateMessageError            a message of a client that was declared dead
 ├── VectorMismatchError         a masked vector of another ring or length
-└── UnrecoverableSecretError    a client's shares do not fit what it has committed to
+└── ClientFaultError            a fault of one client, which `client` names
+    ├── SignatureError              a signature that is missing or not the client's
+    ├── ShareDecryptionError        an encrypted share that was tampered with
+    └── UnrecoverableSecretError    a client's shares do not fit what it has committed to
 """
 
 from __future__ import annotations
