@@ -71,7 +71,7 @@ def masking(num_masks: int, length: int, repeats: int = 7) -> dict[str, float]:
 
 
 def whole_round(num_clients: int, length: int, *, drop_outs: int = 2) -> dict[str, float]:
-    """All of a round; the drop-outs leave after they have shared, which is when they cost most. Bytes are a survivor's."""
+    """All of a round, with drop-outs after they have shared, which is when they cost most. Bytes are a survivor's."""
     weight_bits = 1 if num_clients > 64 else 10
     parameters = SessionParameters(
         Session("benchmark", 1),

@@ -1,7 +1,8 @@
 """Every reason for which a client or the server of secure aggregation stops, as one tree.
 
 SecureAggregationError
-├── ParameterError              parameters that cannot be meant; CapacityError: the sum could wrap around
+├── ParameterError              parameters that cannot be meant
+│   └── CapacityError           the sum could wrap around
 ├── InputError                  a client's own numbers cannot be encoded
 ├── UndefinedMeanError          a mean over a total weight of zero
 ├── MalformedMessageError       bytes that are not the expected message
@@ -10,8 +11,8 @@ SecureAggregationError
 ├── StageError                  a message out of order
 ├── StateError                  a client's kept state cannot be read
 ├── PolicyError                 less protection than the client's policy asks for
-│   └── AdjacentCohortError     the cohort differs from the last one by one client
-├── DigestMismatchError         another student or public set than announced
+│   ├── AdjacentCohortError     the cohort differs from the last one by one client
+│   └── DigestMismatchError     another student or public set than announced
 ├── KeyListError                keys too many, too few, duplicated, one's own missing
 │   └── LowOrderKeyError        a key that makes every shared secret zero
 ├── SurvivorListError           clients listed twice, both alive and dead, unknown, or differently than before
