@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from Crypto.Cipher import AES
@@ -103,3 +105,12 @@ def test_pairwise_masks_cancel_out():
     apply_masks(vector, [ours, theirs])
     assert vector.tolist() == list(range(9))
     assert ours.inverse() == theirs
+
+
+def test_fault_of_a_client_survives_pickling():
+    error = pickle.loads(pickle.dumps(errors.ShareDecryptionError(3, "tampered with")))  # noqa: S301 - our own bytes
+    assert (type(error), error.client, str(error)) == (
+        errors.ShareDecryptionError,
+        3,
+        "client 3: tampered with",
+    )
