@@ -118,8 +118,9 @@ def round_weights(weights_G: npt.ArrayLike, weight_bits: int) -> npt.NDArray[np.
 def _quantise(values: npt.NDArray[np.generic], parameters: SessionParameters, levels: RingArray) -> int:
     """Write each value's level; returns how many values were clipped."""
     largest = (1 << parameters.value_bits) - 1
-    clipped = np.clip(values, -parameters.clipping_range, parameters.clipping_range).astype(np.float64)
-    num_clipped = int(np.count_nonzero(clipped != values))
+    exact = values.astype(np.float64)  # in which ±clipping_range is what it says; a float32's could lie levels beyond
+    clipped = np.clip(exact, -parameters.clipping_range, parameters.clipping_range)
+    num_clipped = int(np.count_nonzero(clipped != exact))
     clipped += parameters.clipping_range
     clipped *= largest / (2 * parameters.clipping_range)
     clipped += _uniform(values.size).reshape(values.shape)

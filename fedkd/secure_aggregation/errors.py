@@ -1,7 +1,8 @@
 """Every reason for which a client or the server of secure aggregation stops, as one tree.
 
 SecureAggregationError
-├── ParameterError              parameters that cannot be meant; CapacityError: the sum could wrap around
+├── ParameterError              parameters that cannot be meant
+│   └── CapacityError           the sum could wrap around
 ├── InputError                  a client's own numbers cannot be encoded
 ├── UndefinedMeanError          a mean over a total weight of zero
 ├── MalformedMessageError       bytes that are not the expected message
@@ -10,21 +11,22 @@ SecureAggregationError
 ├── StageError                  a message out of order
 ├── StateError                  a client's kept state cannot be read
 ├── PolicyError                 less protection than the client's policy asks for
-│   └── AdjacentCohortError     the cohort differs from the last one by one client
-├── DigestMismatchError         another student or public set than announced
+│   ├── AdjacentCohortError     the cohort differs from the last one by one client
+│   └── DigestMismatchError     another student or public set than announced
 ├── KeyListError                keys too many, too few, duplicated, one's own missing
 │   └── LowOrderKeyError        a key that makes every shared secret zero
-├── SignatureError              a signature that is missing or not the client's
 ├── SurvivorListError           clients listed twice, both alive and dead, unknown, or differently than before
 │   └── ListedDeadError         the client itself is listed dead
 ├── AbortedPeerError            a share from a client that has left
-├── ShareDecryptionError        an encrypted share that was tampered with
 ├── BelowThresholdError         too few clients are left
 ├── UnknownClientError          a message from a client that is no member
 ├── DuplicateMessageError       a second message of one client in one stage
 ├── LateMessageError            a message of a client that was declared dead
 ├── VectorMismatchError         a masked vector of another ring or length
-└── UnrecoverableSecretError    a client's shares do not fit what it has committed to
+└── ClientFaultError            a fault of one client, which `client` names
+    ├── SignatureError              a signature that is missing or not the client's
+    ├── ShareDecryptionError        an encrypted share that was tampered with
+    └── UnrecoverableSecretError    a client's shares do not fit what it has committed to
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Every derived key depends on the transcript: parties that were told different th
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -13,8 +14,6 @@ from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fedkd.secure_aggregation import randomness
 from fedkd.secure_aggregation.errors import LowOrderKeyError, ShareDecryptionError, SignatureError
@@ -79,12 +78,23 @@ class Agreement:
             ValueError: the public key is of low order, which `require_sound` finds before.
         """
         secret = self._private.exchange(X25519PublicKey.from_public_bytes(public))
-        return [derive_key(secret, label) for label in labels]
+        extracted = _extract(secret)
+        return [_expand(extracted, label) for label in labels]
 
 
 def derive_key(secret: bytes, label: bytes) -> bytes:
     """A 32-byte key for one use of a secret."""
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=label).derive(secret)
+    return _expand(_extract(secret), label)
+
+
+def _extract(secret: bytes) -> bytes:
+    """HKDF-SHA256's first step without salt (RFC 5869), by the standard library: a tenth of an object's time."""
+    return hmac.digest(bytes(KEY_BYTES), secret, "sha256")
+
+
+def _expand(extracted: bytes, label: bytes) -> bytes:
+    """HKDF-SHA256's second step, of which one block is one key."""
+    return hmac.digest(extracted, label + b"\1", "sha256")
 
 
 def mask_label(transcript: bytes, own: int, peer: int) -> bytes:

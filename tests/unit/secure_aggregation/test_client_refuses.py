@@ -215,7 +215,7 @@ def test_share_that_is_no_element_of_the_field_is_refused(make_round):
     label = keys.encryption_label(state.transcript, 10, VICTIM)
     forged = keys.seal(state.secrets.opening_keys[10], b"\xff" * 66, label)
     altered = replace(message, sealed=(forged, *message.sealed[1:]))
-    with pytest.raises(errors.ShareDecryptionError, match="client 10: .* no element"):
+    with pytest.raises(errors.ShareDecryptionError, match=r"client 10: .* no element"):
         running.answer(ServerStage.MASKED_INPUTS, VICTIM, altered.to_bytes(running.parameters.session))
 
 

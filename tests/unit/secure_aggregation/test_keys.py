@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+import pickle
 
 import numpy as np
 import pytest
 from Crypto.Cipher import AES
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fedkd.secure_aggregation import errors, keys
 from fedkd.secure_aggregation.masking import BLOCK_BYTES, Mask, apply_masks, keystream_bytes, pairwise_mask
@@ -28,9 +29,8 @@ LOW_ORDER = [n.to_bytes(32, "little") for n in (0, 1, *ORDER_8, FIELD - 1, FIELD
 
 
 def hkdf(secret: bytes, info: bytes) -> bytes:
-    """RFC 5869 with one block, by the standard library."""
-    extracted = hmac.digest(bytes(32), secret, hashlib.sha256)
-    return hmac.digest(extracted, info + b"\1", hashlib.sha256)
+    """RFC 5869 by `cryptography`."""
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(secret)
 
 
 def test_agreement_is_x25519_and_hkdf():
@@ -105,3 +105,12 @@ def test_pairwise_masks_cancel_out():
     apply_masks(vector, [ours, theirs])
     assert vector.tolist() == list(range(9))
     assert ours.inverse() == theirs
+
+
+def test_fault_of_a_client_survives_pickling():
+    error = pickle.loads(pickle.dumps(errors.ShareDecryptionError(3, "tampered with")))  # noqa: S301 - our own bytes
+    assert (type(error), error.client, str(error)) == (
+        errors.ShareDecryptionError,
+        3,
+        "client 3: tampered with",
+    )

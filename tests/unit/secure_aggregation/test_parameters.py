@@ -81,7 +81,7 @@ def test_bytes_that_name_no_trust_or_run_are_refused(parameters):
     at = 4 + len("run") + 12
     assert written[at] == 0
     for forged in (bytes([*written[:at], 2, *written[at + 1 :]]), bytes([*written[:4], 0xFF, *written[5:]])):
-        with pytest.raises(errors.MalformedMessageError, match="trust = 2|UTF-8"):
+        with pytest.raises(errors.MalformedMessageError, match=r"trust = 2|UTF-8"):
             SessionParameters.read(Reader(forged))
 
 
