@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
+from fedkd.aggregation import MeanAggregator
 from fedkd.config_errors import blaming_builder, config_error
 from fedkd.data.config import DataConfig
 from fedkd.distillation import StudentConfig
@@ -20,6 +21,7 @@ from fedkd.methods import REFERENCES, MethodConfig, build_method, method_config_
 from fedkd.methods.fkd import FkdConfig
 from fedkd.models.config import ModelName
 from fedkd.payload import PayloadConfig
+from fedkd.secure_aggregation import smallest_ring_bits
 from fedkd.training.config import TrainingConfig
 from fedkd.types import Section
 
@@ -83,16 +85,22 @@ class RayConfig(Section):
 
 
 class SecureAggregationConfig(Section):
-    """Whether the server sees only sums."""
+    """Whether the server sees only the sum of the clients' answers, and on which terms."""
 
-    enabled: bool = Field(False, description="not part of this version: only false")
-
-    @field_validator("enabled")
-    @classmethod
-    def _not_in_this_version(cls, value: bool) -> bool:
-        if value:
-            raise ValueError("only false: secure aggregation is not part of this version")
-        return value
+    enabled: bool = Field(False, description="mask the clients' logits, so that only their sum can be read")
+    trust: Literal["curious"] = Field(
+        "curious", description="the server that clients defend against: one that follows the protocol and looks"
+    )
+    minimum_cohort: int = Field(3, ge=2, description="clients reveal nothing for a sum over fewer")
+    refuse_adjacent_cohorts: bool = Field(
+        False, description="refuse a cohort that differs from the last round's by one client; else it is recorded"
+    )
+    ring_bits: int = Field(32, ge=8, le=64, description="sums are taken modulo 2^this")
+    value_bits: int = Field(16, ge=1, le=32, description="a logit is one of 2^this levels")
+    weight_bits: int = Field(8, ge=1, le=32, description="a confidence is an integer below 2^this")
+    dropout_stage: Literal["advertise", "share", "mask", "unmask"] = Field(
+        "mask", description="where clients that clients.dropout_rate and straggler_rate choose are missing"
+    )
 
 
 class ExperimentConfig(Section):
@@ -179,8 +187,38 @@ def _check_combinations(config: ExperimentConfig) -> None:
         raise ConfigError(
             "student.shards", student.shards, f"at most half of student.batch_size, which is {student.batch_size}"
         )
+    if config.secure_aggregation.enabled:
+        _check_secure_aggregation(config, weights_travel)
     if student.patience and not student.holdout_fraction:
         raise ConfigError("student.patience", student.patience, "0, or a student.holdout_fraction above 0 to watch")
+
+
+def _check_secure_aggregation(config: ExperimentConfig, weights_travel: bool) -> None:
+    secure, payload, method = config.secure_aggregation, config.payload, config.method
+    key = "secure_aggregation.enabled"
+    if weights_travel:
+        raise ConfigError(key, True, f"false with {method.name}, whose weights travel: only logits are masked")
+    aggregator = build_method(method).aggregate
+    if not isinstance(aggregator, MeanAggregator):
+        named = getattr(method, "aggregator", type(aggregator).__name__)
+        raise ConfigError(key, True, f"false with aggregator {named!r}, which looks at each client: a sum hides them")
+    if not payload.clip or payload.encoding != "float32":
+        raise ConfigError(
+            key, True, 'false, or payload.clip = true and payload.encoding = "float32": sums are integers'
+        )
+    if secure.minimum_cohort > config.clients.number:
+        raise ConfigError(
+            "secure_aggregation.minimum_cohort",
+            secure.minimum_cohort,
+            f"at most clients.number, which is {config.clients.number}",
+        )
+    needed = smallest_ring_bits(
+        config.clients.number, secure.value_bits, secure.weight_bits if aggregator.weighted else 1
+    )
+    if needed > secure.ring_bits:
+        raise ConfigError(
+            "secure_aggregation.ring_bits", secure.ring_bits, f"at least {needed} for so many clients and bits"
+        )
 
 
 def parse_config(values: Mapping[str, Any]) -> ExperimentConfig:

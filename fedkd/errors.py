@@ -8,6 +8,7 @@
     ├── PayloadError                something that left a client and cannot be used
     │   └── PublicSetMismatchError  client and server hold different public sets
     ├── RoundError                  a federation that cannot go on
+    ├── SecureAggregationError      a secure sum that is refused; `fedkd/secure_aggregation/errors.py` has its kinds
     ├── EngineError                 an engine that cannot start, or went down
     └── RunFolderError              a run folder that cannot be written or read
 
@@ -90,6 +91,10 @@ class PublicSetMismatchError(PayloadError):
 
 class RoundError(FedkdError):
     """A federation cannot go on (no client is left that could take part)."""
+
+
+class SecureAggregationError(FedkdError):
+    """A client or the server of secure aggregation stops rather than reveal, or sum up, what it must not."""
 
 
 class EngineError(FedkdError):

@@ -101,6 +101,27 @@ class Confusion(Record):
     student_teacher: Matrix | None = None
 
 
+class SecureSum(Record):
+    """How a round's secure aggregation went.
+
+    `dropped` names, by stage, clients that were missing there; `seconds`, `bytes_up` and `bytes_down` are by stage,
+    too, seconds being wall time and bytes those of the protocol's messages and of the instruction. `resolution` is the
+    distance of two levels: a mean of what was summed is known to within it. `adjacent_client` is the one client by
+    which the survivors differ from the last sum's (the two sums together may reveal its logits). `failure` says why
+    there is no sum.
+    """
+
+    survivors: tuple[int, ...] = ()
+    dropped: dict[str, tuple[int, ...]] = {}
+    liars: tuple[int, ...] = ()
+    adjacent_client: int | None = None
+    resolution: float
+    seconds: dict[str, float] = {}
+    bytes_up: dict[str, int] = {}
+    bytes_down: dict[str, int] = {}
+    failure: str = ""
+
+
 class RoundRecord(Record):
     """One round. `completed` is false where too few usable replies came and the old student stayed.
 
@@ -124,6 +145,7 @@ class RoundRecord(Record):
     confusion: Confusion | None = None
     train_loss: float | None = None
     clipped_fraction: float | None = None
+    secure_sum: SecureSum | None = None
     bytes: Traffic = Traffic()
     seconds: Seconds = Seconds()
 

@@ -55,22 +55,38 @@ class Aggregator(ABC):
         """Return the teacher's logits for input that was checked."""
 
 
-class SumAggregator(Aggregator):
-    """An aggregator of the form finish(Σ_k contribution(z_k), K)."""
+class MeanAggregator(Aggregator):
+    """An aggregator of the form finish(Σ_k w_k v(z_k) / Σ_k w_k): a mean of what each client computes alone.
+
+    Attributes:
+        weighted: whether a client has a weight for each sample; else all count alike.
+    """
 
     sum_decomposable: ClassVar[bool] = True
+    weighted: ClassVar[bool] = False
 
-    @abstractmethod
-    def contribution(self, logits_NC: FloatArray) -> DoubleArray:
-        """What one client adds to the sum, [N, D]; D is C, or more where a weight rides along."""
+    def values(self, logits_NC: FloatArray) -> DoubleArray:
+        """v(z): what the mean is taken of, [N, C]; the logits themselves unless overridden."""
+        return logits_NC.astype(np.float64)
 
-    @abstractmethod
-    def finish(self, total_ND: DoubleArray, num_clients: int) -> DoubleArray:
-        """Turn the sum of `num_clients` contributions into teacher logits [N, C]."""
+    def weights(self, logits_NC: FloatArray) -> DoubleArray:
+        """A client's weights w [N], each in (0, 1]."""
+        return np.ones(len(logits_NC))
+
+    def largest_value(self, clipping_range: float) -> float:
+        """A bound of |v(z)| for logits clipped to ±clipping_range."""
+        return clipping_range
+
+    def finish(self, means_NC: DoubleArray, resolution: float = 0.0) -> DoubleArray:
+        """Turn the means into teacher logits [N, C]; means are only known to within `resolution`."""
+        del resolution
+        return means_NC
 
     def aggregate(self, logits_KNC: FloatArray) -> DoubleArray:
-        """Sum the contributions in the order given, then finish."""
-        total_ND = self.contribution(logits_KNC[0])
-        for logits_NC in logits_KNC[1:]:
-            total_ND = total_ND + self.contribution(logits_NC)
-        return self.finish(total_ND, len(logits_KNC))
+        """Sum in the order given, divide, finish."""
+        total_NC, total_N1 = np.zeros(logits_KNC.shape[1:]), np.zeros((logits_KNC.shape[1], 1))
+        for logits_NC in logits_KNC:
+            weights_N1 = self.weights(logits_NC)[:, None]
+            total_NC += weights_N1 * self.values(logits_NC)
+            total_N1 += weights_N1
+        return self.finish(total_NC / total_N1)

@@ -2,58 +2,52 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
-from fedkd.aggregation.base import DoubleArray, SumAggregator, log_softmax
+from fedkd.aggregation.base import DoubleArray, MeanAggregator, log_softmax
 from fedkd.types import FloatArray
 
 TINY = float(np.finfo(np.float64).tiny)
 
 
-class MeanLogits(SumAggregator):
+class MeanLogits(MeanAggregator):
     """(1/K) Σ z_k (FedMD, Li & Wang 2019, alg. 1; FedDF, Lin et al. 2020, eq. 1).
 
     A geometric mean of the clients' distributions: a client that is sure against a class vetoes it.
     """
 
-    def contribution(self, logits_NC: FloatArray) -> DoubleArray:
-        """z_k."""
-        return logits_NC.astype(np.float64)
 
-    def finish(self, total_ND: DoubleArray, num_clients: int) -> DoubleArray:
-        """Divide by K."""
-        return total_ND / num_clients
-
-
-class MeanProbabilities(SumAggregator):
+class MeanProbabilities(MeanAggregator):
     """log((1/K) Σ softmax(z_k)) (DS-FL before sharpening, Itahara et al. 2021, eq. 12): a mixture of the clients'
     distributions.
     """
 
-    def contribution(self, logits_NC: FloatArray) -> DoubleArray:
+    def values(self, logits_NC: FloatArray) -> DoubleArray:
         """softmax(z_k)."""
         return np.exp(log_softmax(logits_NC))
 
-    def finish(self, total_ND: DoubleArray, num_clients: int) -> DoubleArray:
-        """Log of the mean probability."""
-        return np.log(np.maximum(total_ND / num_clients, TINY))
+    def largest_value(self, clipping_range: float) -> float:
+        """A probability is at most 1."""
+        del clipping_range
+        return 1.0
+
+    def finish(self, means_NC: DoubleArray, resolution: float = 0.0) -> DoubleArray:
+        """Log of the mean probability; one below the resolution is taken to be as large as that."""
+        return np.log(np.maximum(means_NC, max(resolution, TINY)))
 
 
-class ConfidenceWeighted(SumAggregator):
-    """Σ w_k z_k / Σ w_k per sample, w_k = 1 − H(softmax(z_k))/log C plus a floor: the lower the entropy H of a client
-    on a sample, the more it says there. The pair (w·z, w) is summed, so the rule survives masking.
+class ConfidenceWeighted(MeanAggregator):
+    """Σ w_k z_k / Σ w_k per sample, w_k = 1 − H(softmax(z_k))/log C plus a floor, at most 1: the lower the entropy H of
+    a client on a sample, the more it says there. Sums of w·z and w suffice, so the rule survives masking.
     """
 
+    weighted: ClassVar[bool] = True
     FLOOR = 1e-3
 
-    def contribution(self, logits_NC: FloatArray) -> DoubleArray:
-        """(w·z, w), [N, C + 1]."""
+    def weights(self, logits_NC: FloatArray) -> DoubleArray:
+        """Confidence in each sample."""
         log_probs = log_softmax(logits_NC)
         entropy_N = -(np.exp(log_probs) * log_probs).sum(axis=1)
-        weight_N1 = (1 - entropy_N / np.log(logits_NC.shape[1])).clip(0)[:, None] + self.FLOOR
-        return np.concatenate([weight_N1 * logits_NC, weight_N1], axis=1)
-
-    def finish(self, total_ND: DoubleArray, num_clients: int) -> DoubleArray:
-        """Divide by the summed weight, which the floor keeps positive."""
-        del num_clients
-        return np.asarray(total_ND[:, :-1] / total_ND[:, -1:])
+        return np.asarray(((1 - entropy_N / np.log(logits_NC.shape[1])).clip(0) + self.FLOOR) / (1 + self.FLOOR))

@@ -14,11 +14,34 @@ from fedkd.federation.messages import ClientMetrics, Hello, TrainInstruction, Tr
 from fedkd.federation.weights import load_weights, read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Method
-from fedkd.payload import EncodedLogits, PayloadSeam
+from fedkd.payload import PayloadSeam
 from fedkd.seeding import derive_seed
 from fedkd.training.evaluation import predict_logits
 from fedkd.training.loop import train_supervised
 from fedkd.types import FloatArray
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a client has at the end of its part of a round, nothing of which has left it yet.
+
+    Attributes:
+        weights: its model.
+        num_examples: private samples it trained on.
+        train_loss: mean loss of its last local epoch.
+        logits_NC: its answers on the public samples of the round; `None` where weights travel.
+        test_logits_MC: on the test split, bounded; `None` where clients are not measured.
+        training_seconds, public_inference_seconds, evaluation_seconds: wall time.
+    """
+
+    weights: Weights
+    num_examples: int
+    train_loss: float
+    logits_NC: FloatArray | None
+    test_logits_MC: FloatArray | None
+    training_seconds: float
+    public_inference_seconds: float
+    evaluation_seconds: float
 
 
 @dataclass(frozen=True)
@@ -72,6 +95,30 @@ class Client:
         Raises:
             PayloadError: the instruction does not fit this client, or its logits are not finite.
         """
+        work = self.work(instruction, own_weights)
+        logits, clipped_fraction = None, 0.0
+        if work.logits_NC is not None:
+            logits, clipped_fraction = PayloadSeam(self.config.payload).send(work.logits_NC)
+        reply = TrainReply(
+            client=self.client,
+            server_round=instruction.server_round,
+            public_digest=self.workspace.data.public_digest,
+            metrics=ClientMetrics(
+                num_examples=work.num_examples,
+                train_loss=work.train_loss,
+                clipped_fraction=clipped_fraction,
+                training_seconds=work.training_seconds,
+                public_inference_seconds=work.public_inference_seconds,
+                evaluation_seconds=work.evaluation_seconds,
+            ),
+            logits=logits,
+            weights=work.weights if self.method.sends == "weights" else None,
+            test_logits=work.test_logits_MC,
+        )
+        return reply, work.weights
+
+    def work(self, instruction: TrainInstruction, own_weights: Weights | None) -> Work:
+        """Do all that `train` does, but for the reply."""
         model = self.initial_model()
         if own_weights is not None:
             load_weights(model, own_weights)
@@ -88,27 +135,21 @@ class Client:
             proximal_mu=self.method.proximal_mu,
         )
         trained = time.perf_counter()
-        logits, clipped_fraction = self._answer(model, instruction)
+        logits_NC = None
+        if self.method.sends == "logits":
+            logits_NC = predict_logits(model, self.workspace.public_images(instruction.public_indices_N))
         answered = time.perf_counter()
-        test_logits = self._answer_test_split(model) if instruction.evaluate else None
-        weights = read_weights(model)
-        reply = TrainReply(
-            client=self.client,
-            server_round=instruction.server_round,
-            public_digest=self.workspace.data.public_digest,
-            metrics=ClientMetrics(
-                num_examples=len(labels_N),
-                train_loss=losses[-1] if losses else 0.0,
-                clipped_fraction=clipped_fraction,
-                training_seconds=trained - started,
-                public_inference_seconds=answered - trained,
-                evaluation_seconds=time.perf_counter() - answered,
-            ),
-            logits=logits,
-            weights=weights if self.method.sends == "weights" else None,
-            test_logits=test_logits,
+        test_logits_MC = self._answer_test_split(model) if instruction.evaluate else None
+        return Work(
+            weights=read_weights(model),
+            num_examples=len(labels_N),
+            train_loss=losses[-1] if losses else 0.0,
+            logits_NC=logits_NC,
+            test_logits_MC=test_logits_MC,
+            training_seconds=trained - started,
+            public_inference_seconds=answered - trained,
+            evaluation_seconds=time.perf_counter() - answered,
         )
-        return reply, weights
 
     def _seed(self, instruction: TrainInstruction, purpose: str) -> int:
         return derive_seed(self.config.run.seed, "client", self.client, "round", instruction.server_round, purpose)
@@ -126,9 +167,3 @@ class Client:
     def _answer_test_split(self, model: nn.Module) -> FloatArray:
         """Bounded as everything that leaves, in float32 as it serves only the measurement."""
         return PayloadSeam(self.config.payload).bound(predict_logits(model, self.workspace.test_images_NCHW))[0]
-
-    def _answer(self, model: nn.Module, instruction: TrainInstruction) -> tuple[EncodedLogits | None, float]:
-        if self.method.sends != "logits":
-            return None, 0.0
-        logits_NC = predict_logits(model, self.workspace.public_images(instruction.public_indices_N))
-        return PayloadSeam(self.config.payload).send(logits_NC)

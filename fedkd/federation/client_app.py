@@ -12,21 +12,24 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from flwr.app import Array, ArrayRecord, Context, Message
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message
 from flwr.clientapp import ClientApp
 
 from fedkd.aggregation import Weights
 from fedkd.config import ExperimentConfig, load_config, parse_config
 from fedkd.errors import ConfigError
-from fedkd.federation.client import Client
+from fedkd.federation.client import Client, Work
 from fedkd.federation.messages import (
     Absence,
+    TrainInstruction,
     TrainReply,
     hello_to_records,
     instruction_from_records,
     reply_to_records,
 )
 from fedkd.federation.references import compose_method
+from fedkd.federation.secure_client import SecureParticipant
+from fedkd.federation.secure_messages import SecureRequest, answer_to_records, has_request, request_from_records
 from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.workspace import open_workspace
 from fedkd.seeding import numpy_rng
@@ -37,7 +40,7 @@ EXPERIMENT_KEY = "experiment"
 DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "simulations" / "digits.toml"
 """What an empty experiment stands for; it travels in the app's bundle, beside the package."""
 
-_MODEL = "model"
+_MODEL, _SECURE = "model", "secure_aggregation"
 
 app = ClientApp()
 
@@ -97,14 +100,54 @@ def train(message: Message, context: Context) -> Message:
     """Take part in a round."""
     instruction = instruction_from_records(message.content)
     client = _client(context)
+    if has_request(message.content):
+        return _secure(client, request_from_records(message.content), message, context, instruction)
     absence = simulated_absence(client.config, client.client, instruction.server_round)
     if absence == "dropped":
         return _reply(Absence(client.client, "dropped"), message)
     with one_torch_thread():
         reply, weights = client.train(instruction, _load_state(context))
+    _keep_model(client, weights, context)
+    return _reply(Absence(client.client, "late") if absence else reply, message)
+
+
+@app.query("secure")
+def secure(message: Message, context: Context) -> Message:
+    """Take part in a stage of secure aggregation that needs no training."""
+    return _secure(_client(context), request_from_records(message.content), message, context)
+
+
+def _secure(
+    client: Client,
+    request: SecureRequest,
+    message: Message,
+    context: Context,
+    instruction: TrainInstruction | None = None,
+) -> Message:
+    absence = None
+    if request.stage == client.config.secure_aggregation.dropout_stage:
+        absence = simulated_absence(client.config, client.client, request.server_round)
+    if absence == "dropped":
+        return _reply(Absence(client.client, "dropped"), message)
+
+    def work(instruction: TrainInstruction) -> Work:
+        with one_torch_thread():
+            done = client.work(instruction, _load_state(context))
+        _keep_model(client, done.weights, context)
+        return done
+
+    kept = context.state.config_records[_SECURE]["kept"] if _SECURE in context.state else None
+    participant = SecureParticipant(client, kept if isinstance(kept, bytes) else None)
+    answer = participant.answer(request, instruction, work)
+    context.state[_SECURE] = ConfigRecord({"kept": participant.kept})
+    if absence:
+        return _reply(Absence(client.client, absence), message)
+    return Message(answer_to_records(answer), reply_to=message)
+
+
+def _keep_model(client: Client, weights: Weights, context: Context) -> None:
     if not client.is_replaced_every_round:
         context.state[_MODEL] = ArrayRecord({key: Array(array) for key, array in weights.items()})
-    return _reply(Absence(client.client, "late") if absence else reply, message)
 
 
 def _reply(reply: TrainReply | Absence, message: Message) -> Message:

@@ -194,14 +194,22 @@ def reply_to_records(reply: TrainReply | Absence) -> RecordDict:
     return content
 
 
+def absence_from_records(content: RecordDict) -> Absence | None:
+    """Unpack an `Absence`, where records hold one."""
+    if "absence" not in content.config_records.get(_HEADER, {}):
+        return None
+    kind = _field(content, "absence", str)
+    if kind not in ("dropped", "late"):
+        raise PayloadError("malformed", f"header field 'absence' is {kind!r}; 'dropped' or 'late'")
+    return Absence(_field(content, "client", int), cast(Literal["dropped", "late"], kind))
+
+
 def reply_from_records(content: RecordDict) -> TrainReply | Absence:
     """Unpack what a client sent; refuse another version's."""
     client = _field(content, "client", int)
-    if "absence" in content.config_records.get(_HEADER, {}):
-        kind = _field(content, "absence", str)
-        if kind not in ("dropped", "late"):
-            raise PayloadError("malformed", f"header field 'absence' is {kind!r}; 'dropped' or 'late'")
-        return Absence(client, cast(Literal["dropped", "late"], kind))
+    absence = absence_from_records(content)
+    if absence is not None:
+        return absence
     version = _field(content, "version", str)
     check_version(version)
     logits = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import mean
 from typing import Any
@@ -17,6 +17,7 @@ from fedkd.errors import RoundError
 from fedkd.federation.executor import Executor
 from fedkd.federation.messages import IndexArray, TrainInstruction
 from fedkd.federation.phases import DistillationTask, ModelState, predict
+from fedkd.federation.secure_vector import SumOfClients
 from fedkd.federation.weights import check_weights, read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Contribution, Method
@@ -24,7 +25,7 @@ from fedkd.payload import PayloadSeam
 from fedkd.records import ClientScores, Confusion, Distillation, StudentScore, TeacherScore
 from fedkd.seeding import derive_seed, numpy_rng
 from fedkd.training.evaluation import agreement, confusion, score
-from fedkd.types import FloatArray, IntArray
+from fedkd.types import FloatArray
 
 
 @dataclass
@@ -38,6 +39,10 @@ class Outcome:
     agreement: float | None = None
     confusion: Confusion | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+ScoreClients = Callable[[Outcome, Sequence[FloatArray]], FloatArray | None]
+"""(outcome, what members answered on the test split) -> the ensemble teacher's logits there; scores what it knows."""
 
 
 class Server:
@@ -136,19 +141,50 @@ class Server:
             contributions: one per client, in the order of clients; at least one.
             test_logits: answers of the same clients on the test split, to measure them; empty where nobody gave any.
         """
-        outcome = Outcome()
         started = time.perf_counter()
         members = [(c.architecture, c.weights) for c in contributions if c.weights is not None]
         teacher_NC = self._teacher(indices_N, contributions, members)
         self._start(contributions)
+        evaluated = members if self._config.evaluates_clients(server_round) else []
+
+        def score_clients(outcome: Outcome, answers: Sequence[FloatArray]) -> FloatArray | None:
+            return self._score_clients(outcome, answers or test_logits)
+
+        return self._learn(server_round, indices_N, teacher_NC, started, evaluated, score_clients)
+
+    def finish_sum(self, server_round: int, indices_N: IndexArray, total: SumOfClients) -> Outcome:
+        """The same where nothing is known but a sum: aggregate, distil, evaluate."""
+        started = time.perf_counter()
+        sharpen, test_teacher_MC = self._method.sharpen, total.test_teacher_MC
+
+        def score_clients(outcome: Outcome, answers: Sequence[FloatArray]) -> FloatArray | None:
+            del answers
+            if test_teacher_MC is None:
+                return None
+            answered = total.num_clients * len(test_teacher_MC)
+            outcome.clients = ClientScores(mean_accuracy=total.counts.num_correct / answered)
+            return self._score_teacher(outcome, sharpen(test_teacher_MC))
+
+        return self._learn(server_round, indices_N, sharpen(total.teacher_NC), started, [], score_clients)
+
+    def _learn(
+        self,
+        server_round: int,
+        indices_N: IndexArray,
+        teacher_NC: FloatArray | None,
+        started: float,
+        members: Sequence[tuple[str, Weights]],
+        score_clients: ScoreClients,
+    ) -> Outcome:
+        """What follows once there is a teacher."""
+        outcome = Outcome()
         aggregated = time.perf_counter()
         if teacher_NC is not None:
             self._consensus = (indices_N, teacher_NC)
             if self._method.distils:
                 outcome.distillation = self._distil(server_round, indices_N, teacher_NC)
         distilled = time.perf_counter()
-        evaluated = members if self._config.evaluates_clients(server_round) else []
-        self._evaluate(outcome, evaluated, test_logits, is_last=server_round == self._config.run.rounds)
+        self._evaluate(outcome, members, score_clients, is_last=server_round == self._config.run.rounds)
         outcome.seconds = {
             "aggregation": aggregated - started,
             "distillation": distilled - aggregated,
@@ -159,7 +195,7 @@ class Server:
     def unchanged(self) -> Outcome:
         """The outcome of a round in which nothing was learned: the old student and its score."""
         outcome = Outcome()
-        self._evaluate(outcome, (), ())
+        self._evaluate(outcome)
         return outcome
 
     def _teacher(
@@ -194,11 +230,11 @@ class Server:
     def _evaluate(
         self,
         outcome: Outcome,
-        members: Sequence[tuple[str, Weights]],
-        test_logits: Sequence[FloatArray],
+        members: Sequence[tuple[str, Weights]] = (),
+        score_clients: ScoreClients = lambda *_: None,
         is_last: bool = False,
     ) -> None:
-        """Score student, clients and teacher on the test split: clients by their answers, or else by their weights."""
+        """Score student, clients and teacher on the test split; `score_clients` is given what the members answer."""
         labels_N = self._workspace.data.test.labels_N
         weights = self.student_weights
         students = [] if weights is None else [(self._config.student.model, weights)]
@@ -209,21 +245,24 @@ class Server:
             if not np.isfinite(loss):
                 raise RoundError("the student diverged: its loss is not finite; lower the learning rates")
             outcome.student = StudentScore(accuracy=accuracy, loss=loss)
-        teacher_NC = self._evaluate_clients(outcome, answers or test_logits, labels_N)
+        teacher_NC = score_clients(outcome, answers)
         if student_NC is not None and teacher_NC is not None:
             outcome.agreement = agreement(student_NC, teacher_NC)
         if is_last:
             outcome.confusion = confusion(student_NC, teacher_NC, labels_N)
 
-    def _evaluate_clients(
-        self, outcome: Outcome, test_logits: Sequence[FloatArray], labels_N: IntArray
-    ) -> FloatArray | None:
+    def _score_clients(self, outcome: Outcome, test_logits: Sequence[FloatArray]) -> FloatArray | None:
         """Score the clients and their ensemble teacher; returns the teacher's logits where there is one."""
         if not test_logits:
             return None
+        labels_N = self._workspace.data.test.labels_N
         accuracies = [score(logits_NC, labels_N).accuracy for logits_NC in test_logits]
         outcome.clients = ClientScores(mean_accuracy=mean(accuracies), worst_accuracy=min(accuracies))
-        teacher_NC = self._method.teacher(np.stack([self._seam.bound(logits_NC)[0] for logits_NC in test_logits]))
+        bounded = np.stack([self._seam.bound(logits_NC)[0] for logits_NC in test_logits])
+        return self._score_teacher(outcome, self._method.teacher(bounded))
+
+    def _score_teacher(self, outcome: Outcome, teacher_NC: FloatArray | None) -> FloatArray | None:
         if teacher_NC is not None:
+            labels_N = self._workspace.data.test.labels_N
             outcome.ensemble_teacher = TeacherScore(accuracy=score(teacher_NC, labels_N).accuracy)
         return teacher_NC

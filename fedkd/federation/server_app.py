@@ -17,6 +17,7 @@ from fedkd.federation.executor import LocalExecutor
 from fedkd.federation.observers import Observer, Observers
 from fedkd.federation.references import compose_method
 from fedkd.federation.replies import ReplyDesk
+from fedkd.federation.secure_rounds import SecureRounds
 from fedkd.federation.server import Server
 from fedkd.federation.strategy import DistillationStrategy
 from fedkd.federation.threads import one_torch_thread
@@ -57,7 +58,9 @@ def build_server_app(
             checkpoints.restore(server, simulated)
             observers.append(Saving(checkpoints, server, simulated))
             history = checkpoints.history
-        strategy = DistillationStrategy(config, server, desk, workspace, Observers(observers), history)
+        told = Observers(observers)
+        secure = SecureRounds(config, method, workspace, told.on_reply) if config.secure_aggregation.enabled else None
+        strategy = DistillationStrategy(config, server, desk, workspace, told, history, secure)
         with one_torch_thread():
             strategy.start(grid)
         deliver(FederationResult(tuple(strategy.history), server.student_weights))

@@ -12,27 +12,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import mean
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from fedkd.config import ExperimentConfig
-from fedkd.errors import PayloadError, PublicSetMismatchError, RoundError
-from fedkd.federation.joining import wait_for_nodes
-from fedkd.federation.messages import (
-    HELLO,
-    TRAIN,
-    IndexArray,
-    check_version,
-    hello_from_records,
-    instruction_to_records,
-    payload_bytes,
-)
+from fedkd.errors import RoundError
+from fedkd.federation.joining import meet, require_enough
+from fedkd.federation.messages import TRAIN, IndexArray, instruction_to_records, payload_bytes
 from fedkd.federation.observers import Observer
 from fedkd.federation.replies import ReplyDesk, Round
+from fedkd.federation.secure_rounds import Invitation, SecureRound, SecureRounds
 from fedkd.federation.server import Outcome, Server
 from fedkd.federation.workspace import Workspace
-from fedkd.records import Refusal, RoundRecord, Seconds, Traffic
+from fedkd.records import RoundRecord, Seconds, Traffic
 from fedkd.seeding import numpy_rng
 
 
@@ -46,6 +39,7 @@ class DistillationStrategy(Strategy):
         workspace: the server's data.
         observer: told of progress and of every round.
         history: rounds that were run before; the first round to run is the one after them.
+        secure_rounds: sums up the clients' answers unseen; `None` where the server may see each.
     """
 
     def __init__(
@@ -56,11 +50,14 @@ class DistillationStrategy(Strategy):
         workspace: Workspace,
         observer: Observer,
         history: Sequence[RoundRecord] = (),
+        secure_rounds: SecureRounds | None = None,
     ) -> None:
         self._config, self._server, self._desk = config, server, desk
         self._workspace, self._observer = workspace, observer
         self._nodes: dict[int, int] = {}
-        self._sent: tuple[dict[int, int], IndexArray, int] = ({}, np.empty(0, np.int32), 0)
+        self._asked: tuple[dict[int, int], IndexArray] = ({}, np.empty(0, np.int32))
+        self._bytes_down = 0
+        self._secure_rounds = secure_rounds
         self.history = list(history)
 
     def start(
@@ -85,13 +82,20 @@ class DistillationStrategy(Strategy):
         del evaluate_config, evaluate_fn
         arrays = initial_arrays or ArrayRecord()
         result = Result()
-        self._meet(grid, timeout or self._config.clients.deadline)
+        patience = timeout or self._config.clients.deadline
+        self._nodes, refused = meet(grid, self._config, self._workspace.data, patience)
+        self._observer.on_clients(sorted(self._nodes), refused)
+        require_enough(self._nodes, refused, self._config.clients)
         for server_round in range(len(self.history) + 1, (num_rounds or self._config.run.rounds) + 1):
             started = time.perf_counter()
             self._observer.on_phase(server_round, "training")
-            messages = self.configure_train(server_round, arrays, train_config or ConfigRecord(), grid)
-            replies = grid.send_and_receive(messages, timeout=timeout or self._config.clients.deadline)
-            record = self._finish(server_round, self._counted(server_round, replies), started)
+            if self._secure_rounds is None:
+                messages = self.configure_train(server_round, arrays, train_config or ConfigRecord(), grid)
+                replies = grid.send_and_receive(messages, timeout=patience)
+                record = self._finish(server_round, self._counted(server_round, replies), started)
+            else:
+                secure = self._secure_rounds.run(grid, self._invite(server_round), patience)
+                record = self._finish_secure(server_round, secure, started)
             result.evaluate_metrics_serverapp[server_round] = _metrics(record)
         if not any(record.completed for record in self.history):
             raise RoundError(f"no round had {self._config.clients.min_replies} usable replies: {self._why()}")
@@ -103,22 +107,25 @@ class DistillationStrategy(Strategy):
     ) -> list[Message]:
         """Draw clients and public samples; each client gets the instruction for its architecture."""
         del arrays, config, grid
-        clients = self._draw(server_round)
-        indices_N = self._server.public_indices(server_round)
-        contents = {
-            architecture: instruction_to_records(instruction)
-            for architecture, instruction in self._server.instructions(server_round, indices_N).items()
-        }
-        by_client = {client: contents[self._config.client_model(client)] for client in clients}
-        self._sent = (
-            {self._nodes[client]: client for client in clients},
-            indices_N,
-            sum(payload_bytes(content) for content in by_client.values()),
-        )
+        invitation = self._invite(server_round)
+        contents = {client: invitation.contents[self._config.client_model(client)] for client in invitation.nodes}
+        self._bytes_down = sum(payload_bytes(content) for content in contents.values())
         return [
-            Message(content, self._nodes[client], TRAIN, group_id=str(server_round))
-            for client, content in by_client.items()
+            Message(content, invitation.nodes[client], TRAIN, group_id=str(server_round))
+            for client, content in contents.items()
         ]
+
+    def _invite(self, server_round: int) -> Invitation:
+        """Draw clients and public samples of a round."""
+        clients, indices_N = self._draw(server_round), self._server.public_indices(server_round)
+        self._asked = ({self._nodes[client]: client for client in clients}, indices_N)
+        instructions = self._server.instructions(server_round, indices_N)
+        return Invitation(
+            server_round,
+            {client: self._nodes[client] for client in clients},
+            instructions,
+            {name: instruction_to_records(instruction) for name, instruction in instructions.items()},
+        )
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -141,44 +148,6 @@ class DistillationStrategy(Strategy):
     def summary(self) -> None:
         """Nothing beyond what the run folder records."""
 
-    def _meet(self, grid: Grid, timeout: float) -> None:
-        """Learn which client sits on which node; refuse those that cannot take part."""
-        nothing = RecordDict()
-        queries = [Message(nothing, node_id, HELLO) for node_id in wait_for_nodes(grid, self._config.clients)]
-        refused = []
-        for reply in grid.send_and_receive(queries, timeout=timeout):
-            node_id = reply.metadata.src_node_id
-            try:
-                self._nodes[self._admit(reply)] = node_id
-            except PayloadError as problem:
-                refused.append(Refusal(client=_client_of(reply), reason=problem.reason, detail=problem.detail))
-        self._observer.on_clients(sorted(self._nodes), refused)
-        if len(self._nodes) < self._config.clients.min_train_nodes:
-            reasons = "; ".join(f"client {r.client}: {r.reason}: {r.detail}" for r in refused) or "no other answered"
-            raise RoundError(
-                f"{len(self._nodes)} clients can take part; clients.min_train_nodes asks for "
-                f"{self._config.clients.min_train_nodes} ({reasons})"
-            )
-
-    def _admit(self, reply: Message) -> int:
-        if reply.has_error():
-            raise PayloadError("client_error", str(reply.error.reason))
-        hello = hello_from_records(reply.content)
-        check_version(hello.version)
-        data = self._workspace.data
-        if hello.public_digest != data.public_digest:
-            raise PublicSetMismatchError(hello.public_digest, data.public_digest)
-        if hello.num_classes != data.num_classes:
-            raise PayloadError("classes", f"the client has {hello.num_classes} classes; the server {data.num_classes}")
-        if not 0 <= hello.client < self._config.clients.number:
-            raise PayloadError("sender", f"client {hello.client}; clients.number is {self._config.clients.number}")
-        if hello.client in self._nodes:
-            raise PayloadError("sender", f"client {hello.client} is here already, on another node")
-        expected = self._config.client_model(hello.client)
-        if hello.architecture != expected:
-            raise PayloadError("model", f"the client has {hello.architecture!r}; clients.models says {expected!r}")
-        return hello.client
-
     def _draw(self, server_round: int) -> list[int]:
         clients = self._config.clients
         here = sorted(self._nodes)
@@ -188,11 +157,11 @@ class DistillationStrategy(Strategy):
 
     def _counted(self, server_round: int, replies: Iterable[Message]) -> Iterator[Message]:
         for count, reply in enumerate(replies, start=1):
-            self._observer.on_reply(server_round, count, len(self._sent[0]))
+            self._observer.on_reply(server_round, count, len(self._asked[0]))
             yield reply
 
     def _finish(self, server_round: int, messages: Iterable[Message], started: float) -> RoundRecord:
-        senders, indices_N, bytes_down = self._sent
+        senders, indices_N = self._asked
         replies = self._desk.sort_out(messages, senders, server_round, len(indices_N))
         completed = len(replies.contributions) >= self._config.clients.min_replies
         self._observer.on_phase(server_round, "distillation")
@@ -216,9 +185,41 @@ class DistillationStrategy(Strategy):
             confusion=outcome.confusion,
             train_loss=_mean([reply.metrics.train_loss for reply in replies.replies]),
             clipped_fraction=_mean([reply.metrics.clipped_fraction for reply in replies.replies]),
-            bytes=Traffic(up=replies.bytes_up, down=bytes_down),
+            bytes=Traffic(up=replies.bytes_up, down=self._bytes_down),
             seconds=_seconds(replies, outcome, time.perf_counter() - started),
         )
+        return self._recorded(record)
+
+    def _finish_secure(self, server_round: int, secure: SecureRound, started: float) -> RoundRecord:
+        """Finish a round of which only a sum is known: nothing in its record is of one client alone."""
+        senders, indices_N = self._asked
+        total = secure.total if len(secure.survivors) >= self._config.clients.min_replies else None
+        self._observer.on_phase(server_round, "distillation")
+        server = self._server
+        outcome = server.finish_sum(server_round, indices_N, total) if total else server.unchanged()
+        record = RoundRecord(
+            server_round=server_round,
+            completed=total is not None,
+            selected=tuple(senders.values()),
+            replied=secure.survivors,
+            dropped=tuple(sorted(set(secure.dropped) - set(secure.survivors))),
+            late=tuple(sorted(set(secure.late) - set(secure.survivors))),
+            refused=tuple(secure.refused),
+            student=outcome.student,
+            ensemble_teacher=outcome.ensemble_teacher,
+            clients=outcome.clients,
+            distillation=outcome.distillation,
+            agreement=outcome.agreement,
+            confusion=outcome.confusion,
+            train_loss=total.counts.train_loss / total.num_clients if total else None,
+            clipped_fraction=total.counts.num_clipped / (total.num_clients * total.teacher_NC.size) if total else None,
+            secure_sum=secure.record,
+            bytes=Traffic(up=sum(secure.bytes_up.values()), down=sum(secure.bytes_down.values())),
+            seconds=Seconds(total=time.perf_counter() - started, **outcome.seconds),
+        )
+        return self._recorded(record)
+
+    def _recorded(self, record: RoundRecord) -> RoundRecord:
         self.history.append(record)
         self._observer.on_round(record)
         return record
@@ -236,13 +237,6 @@ class DistillationStrategy(Strategy):
 
 def _mean(values: list[float]) -> float | None:
     return mean(values) if values else None
-
-
-def _client_of(reply: Message) -> int | None:
-    try:
-        return hello_from_records(reply.content).client if reply.has_content() else None
-    except PayloadError:
-        return None
 
 
 def _metrics(record: RoundRecord) -> MetricRecord:

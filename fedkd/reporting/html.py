@@ -21,6 +21,7 @@ from fedkd.reporting.measures import ACCURACIES, LABELS, last_agreement, lost_re
 from fedkd.reporting.plot import Plot
 from fedkd.reporting.plots import SUMMED
 from fedkd.reporting.reported import ReportedRun
+from fedkd.reporting.secure import secure_section
 from fedkd.reporting.settings import changed
 from fedkd.reporting.tables import cost_rows, lost_parts, result_rows
 
@@ -47,6 +48,7 @@ def render_report(reported: ReportedRun, plots: Mapping[str, Plot]) -> str:
         _agreement(run, plots),
         _partition(reported.partition, plots),
         _cost(plots),
+        secure_section(run),
         _rounds(run),
         _lost(run),
         _configuration(reported),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import log_softmax, softmax
 
-from fedkd.aggregation import AGGREGATORS, SumAggregator
+from fedkd.aggregation import AGGREGATORS, MeanAggregator
 from fedkd.errors import PayloadError
 from fedkd.seeding import numpy_rng
 
@@ -114,20 +114,39 @@ def test_one_number_that_is_not_finite_is_enough_to_refuse(aggregator, bad):
 
 @every_aggregator
 def test_only_sums_call_themselves_decomposable(aggregator):
-    assert aggregator.sum_decomposable == isinstance(aggregator, SumAggregator)
+    assert aggregator.sum_decomposable == isinstance(aggregator, MeanAggregator)
 
 
 @every_sum
 @property_test
 @given(logits_KNC=client_logits(50.0))
-def test_the_teacher_is_finished_from_the_sum_of_what_each_client_computes_alone(aggregator, logits_KNC):
-    alone = [type(aggregator)().contribution(logits_NC) for logits_NC in logits_KNC]
-    finished = aggregator.finish(np.sum(alone, axis=0), len(logits_KNC))
-    np.testing.assert_allclose(aggregator(logits_KNC), finished, rtol=1e-5, atol=1e-5)
+def test_the_teacher_is_finished_from_sums_of_what_each_client_computes_alone(aggregator, logits_KNC):
+    total_NC, total_N = sums_alone(type(aggregator)(), logits_KNC)
+    np.testing.assert_allclose(aggregator(logits_KNC), aggregator.finish(total_NC / total_N), rtol=1e-5, atol=1e-5)
 
 
 @every_sum
 def test_sums_of_groups_of_clients_do_as_well(aggregator):
     logits_KNC = numpy_rng(0, "logits").normal(scale=5, size=(5, 6, 3)).astype(np.float32)
-    left, right = (sum(aggregator.contribution(z) for z in group) for group in (logits_KNC[:2], logits_KNC[2:]))
-    np.testing.assert_allclose(aggregator.finish(left + right, 5), aggregator(logits_KNC), rtol=1e-5, atol=1e-6)
+    left, right = sums_alone(aggregator, logits_KNC[:2]), sums_alone(aggregator, logits_KNC[2:])
+    means_NC = (left[0] + right[0]) / (left[1] + right[1])
+    np.testing.assert_allclose(aggregator.finish(means_NC), aggregator(logits_KNC), rtol=1e-5, atol=1e-6)
+
+
+@every_sum
+@property_test
+@given(logits_KNC=client_logits(30.0))
+def test_what_is_summed_keeps_its_promised_bounds(aggregator, logits_KNC):
+    values, weights = aggregator.values(logits_KNC[0]), aggregator.weights(logits_KNC[0])
+    assert np.abs(values).max() <= aggregator.largest_value(30.0)
+    assert (weights > 0).all()
+    assert (weights <= 1).all()
+    assert aggregator.weighted or (weights == 1).all()
+
+
+def sums_alone(aggregator, logits_KNC):
+    """Σ w·v [N, C] and Σ w [N, 1], from each client's logits by themselves."""
+    weighed = [
+        (aggregator.weights(z)[:, None] * aggregator.values(z), aggregator.weights(z)[:, None]) for z in logits_KNC
+    ]
+    return sum(total for total, _ in weighed), sum(weight for _, weight in weighed)

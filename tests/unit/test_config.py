@@ -34,7 +34,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "student": {"model": "cnn", "epochs": 5, "batch_size": 64, "optimizer": "adam", "patience": 0, "loss": "kl"},
     "payload": {"encoding": "float32", "clip": True, "clipping_range": 30.0},
-    "secure_aggregation": {"enabled": False},
+    "secure_aggregation": {"enabled": False, "trust": "curious", "minimum_cohort": 3, "value_bits": 16},
 }
 """What an empty file means. A change here changes the result of files that others have written."""
 
@@ -151,7 +151,8 @@ def test_several_problems_are_counted_and_named() -> None:
         ("method", "temperature", 0, "greater than 0"),
         ("method", "alpha", 1.1, "less than or equal to 1"),
         ("payload", "encoding", "int4", "'int8'"),
-        ("secure_aggregation", "enabled", True, "not part of this version"),
+        ("secure_aggregation", "minimum_cohort", 1, "greater than or equal to 2"),
+        ("secure_aggregation", "trust", "active", "'curious'"),
     ],
 )
 def test_a_value_out_of_range_is_refused(section: str, key: str, value: object, allowed: str) -> None:

@@ -19,6 +19,7 @@ from fedkd.errors import (
     PublicSetMismatchError,
     RoundError,
     RunFolderError,
+    SecureAggregationError,
     nearest,
 )
 
@@ -30,6 +31,7 @@ EXAMPLES = [
     ModelError("unknown"),
     PayloadError("shape", "logits have shape (3,)"),
     PublicSetMismatchError("a" * 64, "b" * 64),
+    SecureAggregationError("2 clients are left; the minimum cohort is 3"),
     RoundError("nobody left"),
     EngineError("no worker can be placed"),
     RunFolderError("not empty"),
@@ -51,6 +53,7 @@ def test_the_tree():
         PayloadError: FedkdError,
         PublicSetMismatchError: PayloadError,
         RoundError: FedkdError,
+        SecureAggregationError: FedkdError,
         EngineError: FedkdError,
         RunFolderError: FedkdError,
     }

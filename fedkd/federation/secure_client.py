@@ -1,0 +1,122 @@
+"""A client's part of secure aggregation between Flower's messages and the protocol. Knows no Flower."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fedkd.aggregation import MeanAggregator
+from fedkd.errors import PayloadError, SecureAggregationError
+from fedkd.federation.client import Client, Work
+from fedkd.federation.messages import TrainInstruction
+from fedkd.federation.secure_messages import SecureAnswer, SecureRequest, instruction_digest, student_digest
+from fedkd.federation.secure_vector import Counts, VectorPlan
+from fedkd.payload import PayloadSeam
+from fedkd.payload.encoding import require_finite
+from fedkd.secure_aggregation import ClientPolicy, ClientState, SecureClient
+
+DoWork = Callable[[TrainInstruction], Work]
+
+
+class SecureParticipant:
+    """One client over the messages of one round; what it must remember between them is `kept`.
+
+    Args:
+        client: who it is and what it holds.
+        kept: what it remembered last; `None` for a client that never took part.
+    """
+
+    def __init__(self, client: Client, kept: bytes | None) -> None:
+        self._client = client
+        self._state = ClientState() if kept is None else ClientState.from_bytes(kept)
+
+    @property
+    def kept(self) -> bytes:
+        """What to remember until the next message: secrets of the round, while it lasts."""
+        return self._state.to_bytes()
+
+    def answer(
+        self, request: SecureRequest, instruction: TrainInstruction | None = None, work: DoWork | None = None
+    ) -> SecureAnswer:
+        """Answer the server at one stage. Whatever is wrong ends the round for this client, which then keeps no secret.
+
+        Args:
+            request: the server's.
+            instruction: at the mask stage, what to adopt and to answer.
+            work: at the mask stage, does that.
+        """
+        if request.stage == "advertise":
+            self._state = ClientState(memory=self._state.memory)
+        party = SecureClient(
+            self._client.client,
+            self._policy(),
+            public_set_digest=bytes.fromhex(self._client.workspace.data.public_digest),
+            state=self._state,
+        )
+        try:
+            if request.stage == "mask":
+                message = self._mask(party, request, instruction, work)
+            else:
+                message = getattr(party, request.stage)(request.message)
+        except (SecureAggregationError, PayloadError) as problem:
+            self._state = party.state.wiped()
+            return SecureAnswer(self._client.client, aborted=f"{type(problem).__name__}: {problem}")
+        self._state = party.state
+        return SecureAnswer(self._client.client, message)
+
+    def _mask(
+        self, party: SecureClient, request: SecureRequest, instruction: TrainInstruction | None, work: DoWork | None
+    ) -> bytes:
+        if instruction is None or work is None:
+            raise PayloadError("missing", "a request to mask comes with an instruction")
+        name = self._client.config.client_model(self._client.client)
+        if request.digests.get(name) != instruction_digest(instruction):
+            raise PayloadError("digest", f"the instruction is not the one announced for {name!r}")
+        done = work(instruction)
+        if done.logits_NC is None:
+            raise PayloadError("missing", "a method whose weights travel has no logits to mask")
+        require_finite(done.logits_NC)  # before clipping, which would make a number of an infinity
+        bounded_NC, clipped_fraction = PayloadSeam(self._client.config.payload).bound(done.logits_NC)
+        counts = Counts.of(
+            done.num_examples, self._num_correct(done), round(clipped_fraction * bounded_NC.size), done.train_loss
+        )
+        parameters = party.state.agreed_parameters
+        vector_D = self._plan(instruction).encode(parameters, bounded_NC, done.test_logits_MC, counts)
+        return party.mask(
+            request.message,
+            vector_D,
+            student_digest=student_digest(request.digests),
+            public_set_digest=bytes.fromhex(self._client.workspace.data.public_digest),
+        )
+
+    def _policy(self) -> ClientPolicy:
+        settings, plan = self._client.config.secure_aggregation, self._plan(None)
+        return ClientPolicy(
+            trust=settings.trust,
+            clipping_range=plan.value_range,
+            value_bits=settings.value_bits,
+            weight_bits=plan.weight_bits,
+            minimum_cohort=settings.minimum_cohort,
+            refuse_adjacent_cohorts=settings.refuse_adjacent_cohorts,
+        )
+
+    def _plan(self, instruction: TrainInstruction | None) -> VectorPlan:
+        """The layout that this client derives by itself from its own configuration and the instruction."""
+        aggregator, data = self._client.method.aggregate, self._client.workspace.data
+        if not isinstance(aggregator, MeanAggregator):
+            raise PayloadError("method", "the aggregator is no mean, which is all that a masked sum gives")
+        return VectorPlan(
+            settings=self._client.config.secure_aggregation,
+            aggregator=aggregator,
+            logit_range=self._client.config.payload.clipping_range,
+            num_public=0 if instruction is None else len(instruction.public_indices_N),
+            num_test=len(data.test.labels_N) if instruction is not None and instruction.evaluate else 0,
+            num_classes=data.num_classes,
+        )
+
+    def _num_correct(self, done: Work) -> int:
+        if done.test_logits_MC is None:
+            return 0
+        labels_M = self._client.workspace.data.test.labels_N
+        return int(np.count_nonzero(done.test_logits_MC.argmax(axis=1) == labels_M))

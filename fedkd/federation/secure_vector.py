@@ -1,0 +1,154 @@
+"""What a client's vector holds under secure aggregation: its answers, and the counts that make up a round's scores.
+
+    [logits on the public samples of the round | on the test split, where clients are measured | four counters]
+
+Nothing else about a client leaves it. The rows of both parts go through the aggregator, so that the sum gives the
+teacher on both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+import numpy as np
+
+from fedkd.aggregation import MeanAggregator
+from fedkd.config import SecureAggregationConfig
+from fedkd.secure_aggregation import DecodedSum, Session, SessionParameters, VectorLayout, decode, encode, round_weights
+from fedkd.secure_aggregation.masking import RingArray
+from fedkd.types import FloatArray
+
+_LOSS_UNITS = 1000
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What is counted of each client, and summed over all.
+
+    Attributes:
+        num_examples: private samples.
+        num_correct: right answers on the test split; 0 where clients are not measured.
+        num_clipped: logits on public samples that were clipped.
+        loss: the last local epoch's mean loss, in thousandths.
+    """
+
+    num_examples: int
+    num_correct: int
+    num_clipped: int
+    loss: int
+
+    @classmethod
+    def of(cls, num_examples: int, num_correct: int, num_clipped: int, train_loss: float) -> Counts:
+        """Counts of one client."""
+        return cls(num_examples, num_correct, num_clipped, max(0, round(train_loss * _LOSS_UNITS)))
+
+    @property
+    def train_loss(self) -> float:
+        """The loss again."""
+        return self.loss / _LOSS_UNITS
+
+
+@dataclass(frozen=True)
+class SumOfClients:
+    """What the server learns in a round: the teacher's logits [N, C] on the public samples and [M, C] on the test split
+    (`None` where clients are not measured), both before sharpening, and the sums of the counts.
+    """
+
+    num_clients: int
+    teacher_NC: FloatArray
+    test_teacher_MC: FloatArray | None
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class VectorPlan:
+    """How a round's vectors are laid out.
+
+    Attributes:
+        settings: the experiment's.
+        aggregator: how the answers become a teacher.
+        logit_range: logits are clipped to ± this.
+        num_public: N, public samples of the round.
+        num_test: M, samples of the test split; 0 where clients are not measured.
+        num_classes: C.
+    """
+
+    settings: SecureAggregationConfig
+    aggregator: MeanAggregator
+    logit_range: float
+    num_public: int
+    num_test: int
+    num_classes: int
+
+    @property
+    def layout(self) -> VectorLayout:
+        """A weight for each row where the aggregator has them, else one for all."""
+        rows, counters = self.num_public + self.num_test, len(Counts.__dataclass_fields__)
+        if self.aggregator.weighted:
+            return VectorLayout(rows, self.num_classes, counters)
+        return VectorLayout(1, rows * self.num_classes, counters)
+
+    @property
+    def value_range(self) -> float:
+        """Bound of what is summed."""
+        return self.aggregator.largest_value(self.logit_range)
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of a weight; one where all clients count alike."""
+        return self.settings.weight_bits if self.aggregator.weighted else 1
+
+    def parameters(
+        self, session: Session, num_clients: int, *, public_set_digest: bytes, student_digest: bytes
+    ) -> SessionParameters:
+        """The parameters of a round's sum.
+
+        Raises:
+            SecureAggregationError: the ring is too small for so many clients.
+        """
+        return SessionParameters(
+            session=session,
+            num_clients=num_clients,
+            trust=self.settings.trust,
+            ring_bits=self.settings.ring_bits,
+            value_bits=self.settings.value_bits,
+            weight_bits=self.weight_bits,
+            clipping_range=self.value_range,
+            layout=self.layout,
+            public_set_digest=public_set_digest,
+            student_digest=student_digest,
+        )
+
+    def encode(
+        self, parameters: SessionParameters, logits_NC: FloatArray, test_logits_MC: FloatArray | None, counts: Counts
+    ) -> RingArray:
+        """One client's vector, from logits within ±logit_range.
+
+        Raises:
+            SecureAggregationError: a logit is not finite, or the shapes are not the layout's.
+        """
+        rows_RC = logits_NC if test_logits_MC is None else np.concatenate([logits_NC, test_logits_MC])
+        values_RC = self.aggregator.values(rows_RC)
+        if self.aggregator.weighted:
+            rounded = round_weights(self.aggregator.weights(rows_RC), self.weight_bits)
+            weights = np.maximum(rounded, 1)  # so that no row's mean is undefined
+        else:
+            values_RC, weights = values_RC.reshape(1, -1), np.ones(1, np.uint64)
+        counters = [min(count, parameters.largest_entry) for count in astuple(counts)]
+        return encode(values_RC, weights, parameters, counters_E=counters)
+
+    def decode(self, total_D: RingArray, parameters: SessionParameters, num_clients: int) -> SumOfClients:
+        """What the sum of `num_clients` vectors says.
+
+        Raises:
+            SecureAggregationError: no client gave any weight to a row.
+        """
+        decoded: DecodedSum = decode(total_D, parameters, num_clients)
+        means_RC = decoded.means_GC.reshape(-1, self.num_classes)
+        teacher_RC = self.aggregator.finish(means_RC, parameters.step).astype(np.float32)
+        return SumOfClients(
+            num_clients,
+            teacher_RC[: self.num_public],
+            teacher_RC[self.num_public :] if self.num_test else None,
+            Counts(*(int(count) for count in decoded.counters_E)),
+        )
