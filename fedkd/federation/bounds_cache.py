@@ -8,9 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from pydantic import ValidationError
 
 from fedkd._version import __version__
@@ -28,21 +31,47 @@ logger = logging.getLogger(__name__)
 def cached_bounds(config: ExperimentConfig, workspace: Workspace, progress: Progress) -> Bounds:
     """Return the bounds of this experiment, training them only where no run of the same output folder has.
 
+    Runs that need the same bounds at the same time wait for the one of them that trains them.
+
     Raises:
         RunFolderError: the cache cannot be written.
     """
     path = Path(config.run.output) / ".bounds" / f"{_key(config, workspace)}.json"
-    if path.is_file():
-        try:
-            return Bounds.model_validate_json(path.read_bytes())
-        except ValidationError:
-            logger.warning("%s is damaged; the bounds are trained again", path)
-    with one_torch_thread():
-        bounds = train_bounds(config, workspace, progress)
+    found = _read(path)
+    if found is not None:
+        return found
     with naming_failures("make the folder", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, bounds.model_dump_json().encode())
-    return bounds
+    with _locked(path):
+        found = _read(path)
+        if found is not None:
+            return found
+        with one_torch_thread():
+            bounds = train_bounds(config, workspace, progress)
+        write_atomically(path, bounds.model_dump_json().encode())
+        return bounds
+
+
+def _read(path: Path) -> Bounds | None:
+    if not path.is_file():
+        return None
+    try:
+        return Bounds.model_validate_json(path.read_bytes())
+    except ValidationError:
+        logger.warning("%s is damaged; the bounds are trained again", path)
+        return None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Have the right to write `path`; it is lost with the process, however that ends."""
+    lock = FileLock(path.with_suffix(".lock"))
+    with naming_failures("lock", path):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _fingerprint(name: str, workspace: Workspace) -> str:
