@@ -37,9 +37,6 @@ def cached_bounds(config: ExperimentConfig, workspace: Workspace, progress: Prog
         RunFolderError: the cache cannot be written.
     """
     path = Path(config.run.output) / ".bounds" / f"{_key(config, workspace)}.json"
-    found = _read(path)
-    if found is not None:
-        return found
     with naming_failures("make the folder", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):

@@ -1,11 +1,11 @@
 """The study's folder: a copy of the study, run folders, what became of each cell, and what is made of it all.
 
-    study.toml            the study file, as it was given
-    plan.json             the cells and their resolved experiments
-    cells/<name>/         run folders; their bounds are shared in cells/.bounds/
-    outcomes/<name>.json  how a cell ended; written when it has
-    results.csv  results.parquet  rounds.csv  rounds.parquet  seconds.csv
-    summary.md  plots/*.svg  study.html
+study.toml            the study file, as it was given
+plan.json             the cells and their resolved experiments
+cells/<name>/         run folders; their bounds are shared in cells/.bounds/
+outcomes/<name>.json  how a cell ended; written when it has
+results.csv  results.parquet  rounds.csv  rounds.parquet  seconds.csv
+summary.md  plots/*.svg  study.html
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from fedkd.errors import RunFolderError, StudyError
 from fedkd.records import Record
 from fedkd.reporting.files import naming_failures, read_bytes, read_record, write_atomically
 from fedkd.study.cells import CELLS_FOLDER, Study
-
 
 LOCKS_FOLDER = ".locks"
 """In the folder of run folders; a cell is run by one process at a time."""

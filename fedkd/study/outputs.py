@@ -21,8 +21,8 @@ from fedkd.study.summary import (
     TextTable,
     failures_table,
     points_table,
-    tests_note,
-    tests_table,
+    comparisons_note,
+    comparisons_table,
     without_student,
 )
 
@@ -63,21 +63,19 @@ def _result(folder: StudyFolder, cell: Cell, outcome: CellOutcome) -> Result:
 def study_tables(study: Study, rows: Sequence[Row]) -> dict[str, tuple[TextTable, str]]:
     """Return the study's tables by heading, each with a note on how to read it."""
     done = [row for row in rows if row["state"] == "done"]
-    tests = tests_table(done, study.axes, study.config.test, all_pairs=bool(study.config.cells))
+    tests = comparisons_table(done, study.axes, study.config.test, all_pairs=bool(study.config.cells))
     note = "Mean ± standard deviation over seeds (number of seeds) after the last round."
     lacking = without_student(done, study.axes)
     if lacking:
         note += f" No student: {'; '.join(lacking)}; in plots and tests the clients' mean stands for it."
     return {
         RESULTS: (points_table(done, study.axes), note),
-        TESTS: (tests, tests_note(study.config.test, len(tests.rows), len(study.config.seeds))),
+        TESTS: (tests, comparisons_note(study.config.test, len(tests.rows), len(study.config.seeds))),
         FAILURES: (failures_table(rows), "Run them again with --retry-failed."),
     }
 
 
-def _markdown(
-    study: Study, state: str, tables: Mapping[str, tuple[TextTable, str]], plots: Mapping[str, str]
-) -> str:
+def _markdown(study: Study, state: str, tables: Mapping[str, tuple[TextTable, str]], plots: Mapping[str, str]) -> str:
     blocks = [f"{state}."]
     for heading, (table, note) in tables.items():
         if table.rows:

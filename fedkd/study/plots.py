@@ -84,7 +84,8 @@ def _curves_plot(key: str, x_label: str, laid_out: Sequence[Panel], *, logarithm
             axes.set_visible(False)
         figure.supxlabel(x_label, fontsize=9.5)
         figure.supylabel("accuracy (%)", fontsize=9.5)
-        handles = {label: line for axes in grid.flat for line, label in zip(*axes.get_legend_handles_labels())}
+        lines = [line for axes in grid.flat for line in axes.get_lines()]
+        handles = {str(line.get_label()): line for line in lines}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
 
     size = (max(5.6, 3.0 * columns), 1.1 + 2.7 * height)
@@ -133,7 +134,9 @@ def _heat_map(rows: Sequence[Row], axes: Sequence[str], first: str, second: str)
             mesh = axes_.pcolormesh(table, cmap="Blues", vmin=known.min(), vmax=max(known.max(), known.min() + 1))
             _number(axes_, table, (float(known.min()) + float(known.max())) / 2)
             _name_cells(axes_, (first, down), (second, across))
-            axes_.set_title(", ".join(f"{short_key(a)} = {word(v)}" for a, v in zip(others, key, strict=True)), fontsize=9)
+            axes_.set_title(
+                ", ".join(f"{short_key(a)} = {word(v)}" for a, v in zip(others, key, strict=True)), fontsize=9
+            )
         for axes_ in list(grid.flat)[len(shown) :]:
             axes_.set_visible(False)
         figure.colorbar(mesh, ax=list(grid.flat), label="accuracy (%)", fraction=0.05)

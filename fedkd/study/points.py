@@ -21,17 +21,13 @@ _LONGEST_NAME = 120
 
 def expand(config: StudyConfig) -> Iterator[tuple[Point, Settings]]:
     """Yield every point with the keys that it sets, the last axis varying fastest."""
+    for settings in config.cells:
+        yield {key: readable(value) for key, value in settings.items()}, settings
     if config.cells:
-        for settings in config.cells:
-            yield {key: readable(value) for key, value in settings.items()}, settings
         return
     for combination in itertools.product(*(_axis(*entry) for entry in config.grid.items())):
-        point: Point = {}
-        settings: Settings = {}
-        for axis, value, changes in combination:
-            point[axis] = value
-            settings = settings | changes
-        yield point, settings
+        point: Point = {axis: value for axis, value, _ in combination}
+        yield point, dict(itertools.chain.from_iterable(changes.items() for _, _, changes in combination))
 
 
 def _axis(axis: str, entries: list[Any] | dict[str, Settings]) -> list[tuple[str, Scalar, Settings]]:

@@ -1,4 +1,4 @@
-"""What a person sees of a study in the terminal: a bar over cells, a line for each that ends, and an honest estimate."""
+"""A study in the terminal: a bar over cells, a line for each that ends, and an estimate from measured seconds."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ class StudyProgress(StudyObserver):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def on_start(self, study: Study, outcomes: Mapping[str, CellOutcome], pending: Sequence[Cell], workers: int) -> None:
+    def on_start(
+        self, study: Study, outcomes: Mapping[str, CellOutcome], pending: Sequence[Cell], workers: int
+    ) -> None:
         """Say what there is to do."""
         self._study, self._workers = study, workers
         self._outcomes, self._pending = dict(outcomes), list(pending)

@@ -31,7 +31,9 @@ _LOCK_SECONDS = 60.0
 class StudyObserver:
     """Is told how a study goes on; does nothing by itself."""
 
-    def on_start(self, study: Study, outcomes: Mapping[str, CellOutcome], pending: Sequence[Cell], workers: int) -> None:
+    def on_start(
+        self, study: Study, outcomes: Mapping[str, CellOutcome], pending: Sequence[Cell], workers: int
+    ) -> None:
         """These cells have ended before, those will run, so many at a time."""
 
     def on_outcome(self, cell: Cell, outcome: CellOutcome) -> None:

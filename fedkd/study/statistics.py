@@ -82,9 +82,7 @@ def compare(
             differences = _paired_differences(ours, theirs, figure)
             if len(differences) > 1:
                 p = _p_value(differences, test)
-                found.append(
-                    Comparison(first, second, figure, len(differences), statistics.fmean(differences), p)
-                )
+                found.append(Comparison(first, second, figure, len(differences), statistics.fmean(differences), p))
     adjusted = iter(holm([comparison.p for comparison in found if comparison.p is not None]))
     return [each if each.p is None else replace(each, adjusted=next(adjusted)) for each in found]
 

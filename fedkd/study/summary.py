@@ -71,7 +71,7 @@ def _mean_size(rows: Sequence[Row], name: str) -> str:
     return MISSING if found is None else size(round(found.mean))
 
 
-def tests_table(
+def comparisons_table(
     rows: Sequence[Row], axes: Sequence[str], test: Literal["t", "wilcoxon"], *, all_pairs: bool
 ) -> TextTable:
     """Return the paired tests, a row for each pair of points."""
@@ -90,13 +90,13 @@ def tests_table(
     return TextTable(("A", "B", "of", "seeds", "A − B, points", "p", "p (Holm)"), tuple(body), "tttnnnn")
 
 
-def tests_note(test: Literal["t", "wilcoxon"], tests: int, seeds: int) -> str:
+def comparisons_note(test: Literal["t", "wilcoxon"], tests: int, seeds: int) -> str:
     """Return how to read the tests: which, how many, and what so few seeds can show."""
     names = {"t": "Student's paired t-test", "wilcoxon": "Wilcoxon's signed-rank test"}
-    note = f"{names[test]} over seeds, two-sided, Holm's correction over {tests} tests."
+    note = f"{names[test]} over seeds, two-sided, Holm's correction for {tests} comparisons."
     least = 2.0 ** (1 - seeds)
     if test == "wilcoxon" and seeds < FEWEST_FOR_WILCOXON:
-        return f"{note} With {seeds} seeds its p is never below {least:g}: it cannot find anything; use test = \"t\"."
+        return f'{note} With {seeds} seeds its p is never below {least:g}: it cannot find anything; use test = "t".'
     if test == "t" and seeds < FEWEST_FOR_WILCOXON:
         note += (
             f" With {seeds} seeds only the t-test has power (a rank test's p is never below {least:g}); it takes "

@@ -30,8 +30,8 @@ def run_and_report(study: Study, ray: RayConfig, out: Console, err: Console, *, 
     failed = [f"failed: {outcome.cell}: {outcome.error}" for outcome in ended if outcome.state == "failed"]
     if not err.quiet:
         done = len(ended) - len(failed)
-        line = f"{done} of {len(study.cells)} cells done, {len(failed)} failed; page: {page}"
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
+        text = f"{done} of {len(study.cells)} cells done, {len(failed)} failed; page: {page}"
+        out.print(text, highlight=False, markup=False, soft_wrap=True)
     return failed
 
 
@@ -49,12 +49,15 @@ def dry_run_lines(study: Study, workers: int, *, retry_failed: bool) -> Iterator
     failed = sum(outcome.state == "failed" for outcome in outcomes.values())
     started = sum(folder.started(cell.name) for cell in pending)
     yield f"{len(study.cells)} cells: {len(outcomes) - failed} done, {failed} failed, {len(pending)} to run"
-    yield f"{started} of those to run go on from where they were stopped"
+    if started:
+        yield f"{started} of those to run go on from where they were stopped"
     for axis in study.axes:
         values = dict.fromkeys(word(cell.point[axis]) for cell in study.cells)
         yield f"{axis}: {', '.join(values)}"
     yield f"seeds: {', '.join(map(str, study.config.seeds))}"
-    at_a_time = min(workers or os.cpu_count() or 1, max(len(pending), 1))
+    at_a_time = min(workers or os.cpu_count() or 1, len(pending))
+    if not pending:
+        return
     seconds = estimate_seconds(study, outcomes, pending, at_a_time)
     if seconds is None:
         yield "time: unknown; it is measured on cells that are done, and there is none yet"
