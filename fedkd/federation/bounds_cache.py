@@ -8,12 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from pydantic import ValidationError
 
 from fedkd._version import __version__
@@ -23,7 +20,7 @@ from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.weights import read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.records import Bounds
-from fedkd.reporting.files import naming_failures, write_atomically
+from fedkd.reporting.files import locked, naming_failures, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +36,7 @@ def cached_bounds(config: ExperimentConfig, workspace: Workspace, progress: Prog
     path = Path(config.run.output) / ".bounds" / f"{_key(config, workspace)}.json"
     with naming_failures("make the folder", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path):
+    with locked(path, path.with_suffix(".lock")):
         found = _read(path)
         if found is not None:
             return found
@@ -57,18 +54,6 @@ def _read(path: Path) -> Bounds | None:
     except ValidationError:
         logger.warning("%s is damaged; the bounds are trained again", path)
         return None
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Have the right to write `path`; it is lost with the process, however that ends."""
-    lock = FileLock(path.with_suffix(".lock"))
-    with naming_failures("lock", path):
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _fingerprint(name: str, workspace: Workspace) -> str:

@@ -16,12 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
 from fedkd.config import ExperimentConfig, parse_config
 from fedkd.errors import RunFolderError, StudyError
 from fedkd.records import Record
-from fedkd.reporting.files import naming_failures, read_bytes, read_record, write_atomically
+from fedkd.reporting.files import locked, naming_failures, read_bytes, read_record, write_atomically
 from fedkd.study.cells import CELLS_FOLDER, Study
 
 LOCKS_FOLDER = ".locks"
@@ -58,16 +56,13 @@ class StudyFolder:
         """Make the folder, and keep other processes from running the same study while the block runs.
 
         Raises:
-            StudyError: another process is at it.
+            RunFolderError: another process is at it.
         """
         with naming_failures("make the folder", self.path):
             for folder in (self.cells_path / LOCKS_FOLDER, self.outcomes_path, self.plots_path):
                 folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with naming_failures("lock", self.path), FileLock(self.path / ".lock", timeout=0):
-                yield
-        except Timeout as cause:
-            raise StudyError(f"{self.path} is being written by another process") from cause
+        with locked(self.path, self.path / ".lock", patience=0):
+            yield
 
     def check(self, study: Study) -> None:
         """Refuse a study that changes or lacks a cell of the one that the folder was made for.

@@ -19,10 +19,10 @@ from fedkd.study.plots import study_plots
 from fedkd.study.rows import Result, Row, result_rows, round_rows, second_rows, to_csv, to_parquet, to_table
 from fedkd.study.summary import (
     TextTable,
-    failures_table,
-    points_table,
     comparisons_note,
     comparisons_table,
+    failures_table,
+    points_table,
     without_student,
 )
 

@@ -13,12 +13,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from fedkd.config import ExperimentConfig, RayConfig, with_absolute_paths
 from fedkd.errors import FedkdError
 from fedkd.experiment import resume, run
 from fedkd.federation.tasks import Died, open_tasks
+from fedkd.reporting.files import locked
 from fedkd.study.cells import Cell, Study
 from fedkd.study.folder import LOCKS_FOLDER, CellOutcome, StudyFolder
 
@@ -62,8 +61,8 @@ def run_study(
         How each cell ended, by name; cells that have not run are missing.
 
     Raises:
-        StudyError: the folder holds another study, or another process is at it.
-        RunFolderError: the folder cannot be written.
+        StudyError: the folder holds another study.
+        RunFolderError: the folder cannot be written, or another process is at it.
         EngineError: workers cannot be started.
     """
     observer = observer or StudyObserver()
@@ -106,7 +105,7 @@ def run_cell(config: ExperimentConfig) -> CellOutcome:
     path = output / name
     resumed = False
     try:
-        with FileLock(output / LOCKS_FOLDER / f"{name}.lock", timeout=_LOCK_SECONDS):
+        with locked(path, output / LOCKS_FOLDER / f"{name}.lock", patience=_LOCK_SECONDS):
             resumed = (path / "config.toml").is_file()
             if resumed:
                 resume(path)

@@ -47,7 +47,14 @@ def test_every_study_has_the_figures_of_all_its_cells(path: Path) -> None:
 
 def test_a_bound_that_methods_share_stands_once(tabulate: ModuleType) -> None:
     rows = [
-        {"cell": method, "method.name": method, "seed": 0, "round": n, "student_accuracy": 0.5, "local_only_accuracy": 0.25}
+        {
+            "cell": method,
+            "method.name": method,
+            "seed": 0,
+            "round": n,
+            "student_accuracy": 0.5,
+            "local_only_accuracy": 0.25,
+        }
         for method in ("fkd", "fedavg")
         for n in (1, 2)
     ]

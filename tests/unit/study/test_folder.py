@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fedkd.errors import StudyError
+from fedkd.errors import RunFolderError, StudyError
 from fedkd.study import Study
 from fedkd.study.folder import CellOutcome, StudyFolder
 from fedkd.study.progress import estimate_seconds
@@ -64,7 +64,7 @@ def test_a_folder_keeps_the_study_and_how_cells_ended(begun: Study) -> None:
 def test_one_process_at_a_time_runs_a_study(begun: Study) -> None:
     with (
         StudyFolder(begun.folder).locked(),
-        pytest.raises(StudyError, match="is being written by another process"),
+        pytest.raises(RunFolderError, match="is being written by another process"),
         StudyFolder(begun.folder).locked(),
     ):
         pytest.fail("locked twice")
