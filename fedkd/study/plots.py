@@ -23,6 +23,7 @@ _COLOURS = ("#2f7de1", "#d97706", "#2a9d5c", "#c8509b", "#8a63d2", "#b23a48", "#
 _DASHES = ("-", "--", "-.", ":")
 _MOST_MARKERS = 25
 _MOST_NUMBERED = 150
+_MOST_TICKS = 8
 _LOG_FROM = 8.0
 """A positive axis whose largest value is so many times the smallest is drawn on a logarithmic scale."""
 
@@ -31,7 +32,7 @@ def study_plots(results: Sequence[Row], rounds: Sequence[Row], axes: Sequence[st
     """Return all plots of a study by file name, in the order in which they are read."""
     if not rounds:
         return {}
-    lines = axes[0] if axes else None
+    lines = _lines(rounds, axes)
     spent = with_steps(with_bytes_so_far(rounds), "round")
     plots = {
         "rounds": _curves_plot("rounds", "round", panels(with_steps(rounds, "round"), axes, lines, mean_of("round"))),
@@ -48,6 +49,12 @@ def study_plots(results: Sequence[Row], rounds: Sequence[Row], axes: Sequence[st
     return plots
 
 
+def _lines(rows: Sequence[Row], axes: Sequence[str]) -> str | None:
+    """The axis that colours tell apart: the first that is no number, or else the first."""
+    words = [axis for axis in axes if not is_numeric([row[axis] for row in rows])]
+    return next(iter([*words, *axes]), None)
+
+
 def _slug(axis: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in axis)
 
@@ -60,13 +67,11 @@ def _bytes_plot(rows: Sequence[Row], axes: Sequence[str], lines: str | None) -> 
 
 def _axis_plot(rows: Sequence[Row], axes: Sequence[str], axis: str) -> str:
     others = [each for each in axes if each != axis]
-    laid_out = panels(with_steps(rows, axis), others, others[0] if others else None, mean_of(axis))
-    values = [row[axis] for row in rows]
-    logarithmic = min(values) > 0 and max(values) / min(values) >= _LOG_FROM
-    return _curves_plot(f"axis-{_slug(axis)}", short_key(axis), laid_out, logarithmic=logarithmic)
+    laid_out = panels(with_steps(rows, axis), others, _lines(rows, others), mean_of(axis))
+    return _curves_plot(f"axis-{_slug(axis)}", short_key(axis), laid_out, sorted({row[axis] for row in rows}))
 
 
-def _curves_plot(key: str, x_label: str, laid_out: Sequence[Panel], *, logarithmic: bool = False) -> str:
+def _curves_plot(key: str, x_label: str, laid_out: Sequence[Panel], ticks: Sequence[float] = ()) -> str:
     shown = laid_out[:MOST_PANELS]
     columns = min(3, len(shown))
     height = -(-len(shown) // columns)
@@ -78,12 +83,16 @@ def _curves_plot(key: str, x_label: str, laid_out: Sequence[Panel], *, logarithm
             for curve in panel.curves:
                 _draw(axes, curve, styles[curve.label])
             axes.set_title(panel.title, fontsize=9)
-            if logarithmic:
-                axes.set_xscale("log")
+            if ticks:
+                _mark(axes, ticks)
         for axes in list(grid.flat)[len(shown) :]:
             axes.set_visible(False)
-        figure.supxlabel(x_label, fontsize=9.5)
-        figure.supylabel("accuracy (%)", fontsize=9.5)
+        for index in range(len(shown)):
+            if index + columns >= len(shown):
+                grid.flat[index].set_xlabel(x_label)
+                grid.flat[index].tick_params(labelbottom=True)
+            if index % columns == 0:
+                grid.flat[index].set_ylabel("accuracy (%)")
         lines = [line for axes in grid.flat for line in axes.get_lines()]
         handles = {str(line.get_label()): line for line in lines}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
@@ -107,6 +116,15 @@ def _draw(axes: Axes, curve: Curve, style: tuple[str, str]) -> None:
     axes.plot(curve.x, mean, dashes, marker=marker, color=colour, label=curve.label)
     if deviation.any():
         axes.fill_between(curve.x, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
+
+
+def _mark(axes: Axes, ticks: Sequence[float]) -> None:
+    """Show the values of a numeric key as they are, on a logarithmic scale where they span much."""
+    if ticks[0] > 0 and ticks[-1] / ticks[0] >= _LOG_FROM:
+        axes.set_xscale("log")
+    if len(ticks) <= _MOST_TICKS:
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_xticks([], minor=True)
 
 
 def _spoken(x_label: str, shown: Sequence[Panel]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedkd.reporting.formatting import MISSING, size
-from fedkd.study.points import short_key, word
+from fedkd.study.points import Scalar, short_key, word
 from fedkd.study.rows import FIGURES, Row
 from fedkd.study.statistics import PointKey, Spread, by_point, compare, headline, spread
 
@@ -37,7 +37,7 @@ def figure_label(figure: str) -> str:
     return _LABELS[figure]
 
 
-def point_label(axes: Sequence[str], key: PointKey) -> str:
+def point_label(axes: Sequence[str], key: Sequence[Scalar]) -> str:
     """Return a point in words: `method.name=fkd, dirichlet_alpha=0.1`."""
     return ", ".join(f"{short_key(axis)}={word(value)}" for axis, value in zip(axes, key, strict=True)) or "all cells"
 
@@ -74,11 +74,10 @@ def _mean_size(rows: Sequence[Row], name: str) -> str:
 def comparisons_table(
     rows: Sequence[Row], axes: Sequence[str], test: Literal["t", "wilcoxon"], *, all_pairs: bool
 ) -> TextTable:
-    """Return the paired tests, a row for each pair of points."""
+    """Return the paired tests, a row for each pair of points: what they share, and in what they differ."""
     body = [
         (
-            point_label(axes, each.first),
-            point_label(axes, each.second),
+            *_shared_and_own(axes, each.first, each.second),
             _LABELS[each.figure],
             str(each.n),
             f"{100 * each.difference:+.1f}",
@@ -87,7 +86,17 @@ def comparisons_table(
         )
         for each in compare(rows, axes, test, all_pairs=all_pairs)
     ]
-    return TextTable(("A", "B", "of", "seeds", "A − B, points", "p", "p (Holm)"), tuple(body), "tttnnnn")
+    return TextTable(("where", "A", "B", "of", "seeds", "A − B, points", "p", "p (Holm)"), tuple(body), "ttttnnnn")
+
+
+def _shared_and_own(axes: Sequence[str], first: PointKey, second: PointKey) -> tuple[str, str, str]:
+    different = [index for index, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]
+    shared = [index for index in range(len(axes)) if index not in different]
+
+    def words(key: PointKey, indices: Sequence[int]) -> str:
+        return point_label([axes[index] for index in indices], [key[index] for index in indices])
+
+    return words(first, shared) if shared else "", words(first, different), words(second, different)
 
 
 def comparisons_note(test: Literal["t", "wilcoxon"], tests: int, seeds: int) -> str:

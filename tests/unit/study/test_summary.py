@@ -37,3 +37,14 @@ def test_failed_cells_are_named_with_their_reason() -> None:
 
 def test_numbers_stand_to_the_right() -> None:
     assert markdown_table(TextTable(("a", "b"), (("x", "1"),), "tn")) == "| a | b |\n| --- | ---: |\n| x | 1 |\n"
+
+
+def test_a_comparison_says_what_its_points_share_and_in_what_they_differ() -> None:
+    rows = [
+        {"method.name": method, "data.root": "here", "seed": seed, "student_accuracy": accuracy}
+        for method, accuracies in {"a": (0.5, 0.7), "b": (0.4, 0.5)}.items()
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    (row,) = comparisons_table(rows, ["data.root", "method.name"], "t", all_pairs=False).rows
+    assert row[:5] == ("data.root=here", "method.name=a", "method.name=b", "student", "2")
+    assert row[5] == "+15.0"
