@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from fedkd.study.markdown import markdown_table
 from fedkd.study.statistics import Spread
-from fedkd.study.summary import TextTable, comparisons_note, failures_table, percents, points_table
+from fedkd.study.summary import TextTable, comparisons_note, comparisons_table, failures_table, percents, points_table
 
 
 def test_points_show_mean_deviation_and_number() -> None:
