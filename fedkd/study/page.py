@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from string import Template
 
-from fedkd.reporting.elements import code, figure, section, table, text
+from fedkd.reporting.elements import code, figure, paragraph, section, table, text
 from fedkd.reporting.template import STYLE
 from fedkd.study.summary import TextTable
 
@@ -54,7 +54,7 @@ def render_page(
         study_file: the study file's text.
     """
     sections = [
-        section(f"table-{index}", heading, table(note, content.head, content.rows, content.kinds))
+        section(f"table-{index}", heading, paragraph(note), table(heading, content.head, content.rows, content.kinds))
         for index, (heading, (content, note)) in enumerate(tables.items())
         if content.rows
     ]
