@@ -135,6 +135,48 @@ def config(
 
 
 @app.command(
+    epilog="Examples:  fedkd study simulations/studies/digits-methods.toml --workers 2  ·  "
+    "fedkd study simulations/studies/digits-methods.toml --dry-run"
+)
+def study(
+    study_path: Annotated[Path, typer.Argument(metavar="STUDY", help="A study, as a TOML file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FOLDER", help="Where the study's folder is made.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", min=0, help="Cells at a time; 0: as many as there is room for.")
+    ] = 0,
+    ray_address: Annotated[
+        str, typer.Option("--ray-address", metavar="ADDRESS", help="A Ray cluster that shares the output folder.")
+    ] = "",
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run the cells that failed, only.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all cells and say what would run.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run an experiment over a grid and seeds, or go on with it; the same command resumes."""
+    with _errors_as_lines():
+        from fedkd.config import RayConfig
+        from fedkd.study import load_study
+        from fedkd.study.terminal import dry_run_lines, run_and_report
+
+        loaded = load_study(study_path, output)
+        ray = RayConfig(address=ray_address, workers=workers)
+        if dry_run:
+            for line in dry_run_lines(loaded, workers, retry_failed=retry_failed):
+                typer.echo(line)
+            return
+        try:
+            failed = run_and_report(loaded, ray, out, Console(stderr=True, quiet=quiet), retry_failed=retry_failed)
+        except KeyboardInterrupt:
+            err.print(f"interrupted; go on with the same command ({loaded.folder})", highlight=False, markup=False)
+            raise typer.Exit(130) from None
+        for line in failed:
+            _print_error(line)
+        if failed:
+            raise typer.Exit(1)
+
+
+@app.command(
     epilog="Examples:  fedkd report runs/fkd-digits-s0-20260131-142530-1a2b3c  ·  "
     "fedkd report runs/fkd runs/fedmd runs/fedavg --output methods.html"
 )

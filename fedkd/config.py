@@ -239,15 +239,24 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> ExperimentCo
     Raises:
         ConfigError: the file cannot be read or parsed, an override is malformed, or the values are not allowed.
     """
-    try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as cause:
-        raise ConfigError("CONFIG", str(path), f"a readable TOML file ({cause.strerror})") from cause
-    except ValueError as cause:  # not TOML, not UTF-8, or a number beyond Python's limit
-        raise ConfigError("CONFIG", str(path), f"valid TOML ({cause})") from cause
+    values = read_toml(path)
     for override in overrides:
         apply_override(values, override)
     return parse_config(values)
+
+
+def read_toml(path: Path | str, argument: str = "CONFIG") -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed; the error names it as the value of `argument`.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as cause:
+        raise ConfigError(argument, str(path), f"a readable TOML file ({cause.strerror})") from cause
+    except ValueError as cause:  # not TOML, not UTF-8, or a number beyond Python's limit
+        raise ConfigError(argument, str(path), f"valid TOML ({cause})") from cause
 
 
 def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:

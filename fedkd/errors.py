@@ -10,10 +10,11 @@
     ├── RoundError                  a federation that cannot go on
     ├── SecureAggregationError      a secure sum that is refused; `fedkd/secure_aggregation/errors.py` has its kinds
     ├── EngineError                 an engine that cannot start, or went down
-    └── RunFolderError              a run folder that cannot be written or read
+    ├── RunFolderError              a run folder that cannot be written or read
+    └── StudyError                  a study file that cannot be used, or does not fit the study's folder
 
-The command line turns any of these into one line on standard error. `ConfigError`, `DataError`, `ModelError`
-and `RunFolderError` are the caller's to mend and exit with 2; the others exit with 1.
+The command line turns any of these into one line on standard error. `ConfigError`, `DataError`, `ModelError`,
+`RunFolderError` and `StudyError` are the caller's to mend and exit with 2; the others exit with 1.
 """
 
 from __future__ import annotations
@@ -103,6 +104,12 @@ class EngineError(FedkdError):
 
 class RunFolderError(FedkdError):
     """A run folder cannot be written, read, or is already another run's."""
+
+    exit_code = 2
+
+
+class StudyError(FedkdError):
+    """A study file cannot be used, one of its cells is no experiment, or its folder holds another study."""
 
     exit_code = 2
 

@@ -1,56 +1,64 @@
-"""Print a table of per-round accuracies, bounds included, from run folders.
+"""Write the tables of results in `simulations/README.md` from the studies' committed figures.
 
-    python simulations/tabulate.py runs/*
+    python simulations/tabulate.py                             # write the tables anew
+    python simulations/tabulate.py --check                     # exit 1 where one is not what its study says
+    python simulations/tabulate.py --take runs/digits-methods  # commit the figures of a study that has run
 
-One row a run, ordered by Dirichlet alpha, method and seed; the bounds of equal runs are printed once. Where a method
-has no student, its clients' mean stands in the row, and the row says so.
+A table stands between `<!-- study: NAME -->` and `<!-- end -->`; its figures are `simulations/studies/NAME.csv`, the
+`rounds.csv` of the study that `simulations/studies/NAME.toml` describes.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
-from fedkd.experiment import read_run
-from fedkd.records import RunRecord
+from fedkd.errors import FedkdError, RunFolderError
+from fedkd.reporting.files import read_bytes, write_atomically
+from fedkd.study.rounds_table import study_block
+from fedkd.study.rows import read_csv
 
-ORDER = ("fkd", "fedmd", "feddf", "fedavg", "fedprox")
-
-
-def row(name: str, alpha: float, seed: int, curve: list[float | None]) -> str:
-    """Format one row; the last round stands out."""
-    cells = ["–" if value is None else f"{100 * value:.1f}" for value in curve]
-    cells[-1] = f"**{cells[-1]}**"
-    return f"| {alpha:g} | {name} | {seed} | " + " | ".join(cells) + " |"
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+STUDIES = HERE / "studies"
+BLOCK = re.compile(r"(<!-- study: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def rows(run: RunRecord, alpha: float) -> list[tuple[tuple[float, int, int], str]]:
-    """Rows of one run, each with the key to sort it by."""
-    by_clients = run.student.accuracy is None
-    name = run.method + (" (clients' mean)" if by_clients else "")
-    curve = [record.clients.mean_accuracy if by_clients else record.student.accuracy for record in run.history]
-    result = [((alpha, 2 + ORDER.index(run.method), run.seed), row(name, alpha, run.seed, curve))]
-    for place, bound in enumerate(("local_only", "centralised")):
-        history = list(getattr(run.bounds, f"{bound}_history"))
-        if history:
-            name = f"bound: {bound.replace('_', '-')}"
-            result.append(((alpha, place, run.seed), row(name, alpha, run.seed, history)))
-    return result
+def rewritten(document: str, studies: Path = STUDIES) -> str:
+    """Return the document with every study's tables made anew."""
+    return BLOCK.sub(
+        lambda block: f"{block[1]}\n{study_block(read_csv(studies / f'{block[2]}.csv'))}\n{block[3]}", document
+    )
 
 
-def main() -> None:
-    """Read the folders named on the command line and print the table."""
-    lines: dict[tuple[float, int, int], str] = {}
-    rounds = 0
-    for folder in sys.argv[1:]:
-        store, run = read_run(Path(folder))
-        rounds = max(rounds, len(run.history))
-        lines |= dict(rows(run, float(store.read_config()["data"]["partition"]["dirichlet_alpha"])))
-    numbers = [str(number) for number in range(1, rounds + 1)]
-    print("| alpha | method | seed | " + " | ".join(numbers) + " |")
-    print("| ---: | --- | ---: |" + " ---: |" * rounds)
-    print("\n".join(lines[key] for key in sorted(lines)))
+def take(folder: Path) -> None:
+    """Copy the figures of a study that has run; its folder is named after it."""
+    if not (STUDIES / f"{folder.name}.toml").is_file():
+        raise RunFolderError(f"{folder}: there is no study file {STUDIES / folder.name}.toml")
+    write_atomically(STUDIES / f"{folder.name}.csv", read_bytes(folder / "rounds.csv"))
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the command line says; returns the exit code."""
+    try:
+        if arguments[:1] == ["--take"] and len(arguments) == 2:
+            take(Path(arguments[1]))
+        elif arguments not in ([], ["--check"]):
+            print(__doc__)
+            return 2
+        before = README.read_text(encoding="utf-8")
+        after = rewritten(before)
+    except FedkdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    if arguments == ["--check"]:
+        if before != after:
+            print(f"{README}: a table is not what its study says; run python simulations/tabulate.py", file=sys.stderr)
+        return int(before != after)
+    write_atomically(README, after.encode())
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -20,7 +20,7 @@ from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.weights import read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.records import Bounds
-from fedkd.reporting.files import naming_failures, write_atomically
+from fedkd.reporting.files import locked, naming_failures, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -28,21 +28,32 @@ logger = logging.getLogger(__name__)
 def cached_bounds(config: ExperimentConfig, workspace: Workspace, progress: Progress) -> Bounds:
     """Return the bounds of this experiment, training them only where no run of the same output folder has.
 
+    Runs that need the same bounds at the same time wait for the one of them that trains them.
+
     Raises:
         RunFolderError: the cache cannot be written.
     """
     path = Path(config.run.output) / ".bounds" / f"{_key(config, workspace)}.json"
-    if path.is_file():
-        try:
-            return Bounds.model_validate_json(path.read_bytes())
-        except ValidationError:
-            logger.warning("%s is damaged; the bounds are trained again", path)
-    with one_torch_thread():
-        bounds = train_bounds(config, workspace, progress)
     with naming_failures("make the folder", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, bounds.model_dump_json().encode())
-    return bounds
+    with locked(path, path.with_suffix(".lock")):
+        found = _read(path)
+        if found is not None:
+            return found
+        with one_torch_thread():
+            bounds = train_bounds(config, workspace, progress)
+        write_atomically(path, bounds.model_dump_json().encode())
+        return bounds
+
+
+def _read(path: Path) -> Bounds | None:
+    if not path.is_file():
+        return None
+    try:
+        return Bounds.model_validate_json(path.read_bytes())
+    except ValidationError:
+        logger.warning("%s is damaged; the bounds are trained again", path)
+        return None
 
 
 def _fingerprint(name: str, workspace: Workspace) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import tomli_w
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from fedkd.errors import RunFolderError
@@ -48,6 +49,32 @@ def write_atomically(path: Path, content: bytes) -> None:
         finally:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 neighbour.unlink()
+
+
+@contextlib.contextmanager
+def locked(path: Path, lock_path: Path, patience: float = -1) -> Iterator[None]:
+    """Be the only process that writes `path` while the block runs; the right is lost with the process, however it ends.
+
+    Args:
+        path: what is written.
+        lock_path: the lock file, in a folder that is there.
+        patience: seconds to wait for another process; below 0, as long as it takes.
+
+    Raises:
+        RunFolderError: another process still holds the lock, or the lock file cannot be made.
+    """
+    lock = FileLock(lock_path)
+    try:
+        with naming_failures("lock", lock_path):
+            lock.acquire(timeout=patience)
+    except RunFolderError as refused:
+        if isinstance(refused.__cause__, Timeout):
+            raise RunFolderError(f"{path} is being written by another process") from refused.__cause__
+        raise
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_bytes(path: Path) -> bytes:

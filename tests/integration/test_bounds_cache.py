@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +94,31 @@ def test_damaged_bounds_are_trained_anew(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     bounds()
-    (cached,) = (tmp_path / ".bounds").iterdir()
+    (cached,) = (tmp_path / ".bounds").glob("*.json")
     cached.write_bytes(content)
     with caplog.at_level(logging.WARNING):
         again = bounds()
     assert again.local_only == 1 / 3
     assert str(cached) in caplog.text
     assert Bounds.model_validate_json(cached.read_bytes()) == again
+
+
+def test_runs_that_need_the_same_bounds_at_once_train_them_once(
+    bounds: Callable[..., Bounds], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings: list[int] = []
+
+    def train(config: ExperimentConfig, *_: Any) -> Bounds:
+        trainings.append(config.run.seed)
+        time.sleep(0.2)  # long enough for the others to arrive
+        return Bounds(local_only=0.5, centralised=1.0)
+
+    monkeypatch.setattr(bounds_cache, "train_bounds", train)
+    monkeypatch.setattr(bounds_cache, "_fingerprint", lambda name, _: name)  # threads share torch's generator
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        found = list(pool.map(lambda temperature: bounds(method={"temperature": temperature}), (1.0, 2.0, 3.0)))
+    assert found == [Bounds(local_only=0.5, centralised=1.0)] * 3
+    assert trainings == [0]
 
 
 @pytest.mark.usefixtures("trainings")

@@ -20,6 +20,7 @@ from fedkd.errors import (
     RoundError,
     RunFolderError,
     SecureAggregationError,
+    StudyError,
     nearest,
 )
 
@@ -35,6 +36,7 @@ EXAMPLES = [
     RoundError("nobody left"),
     EngineError("no worker can be placed"),
     RunFolderError("not empty"),
+    StudyError("no such cell"),
 ]
 every_error = pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 
@@ -56,13 +58,14 @@ def test_the_tree():
         SecureAggregationError: FedkdError,
         EngineError: FedkdError,
         RunFolderError: FedkdError,
+        StudyError: FedkdError,
     }
     assert {type(error) for error in EXAMPLES} == {FedkdError, *parents}
 
 
 def test_what_the_caller_can_mend_exits_with_two():
     mendable = {type(error) for error in EXAMPLES if error.exit_code == 2}
-    assert mendable == {ConfigError, DataError, PartitionError, ModelError, RunFolderError}
+    assert mendable == {ConfigError, DataError, PartitionError, ModelError, RunFolderError, StudyError}
     assert {error.exit_code for error in EXAMPLES} == {1, 2}
 
 

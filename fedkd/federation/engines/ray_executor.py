@@ -38,12 +38,12 @@ class RayExecutor:
         """
         if len(items) <= 1:
             return LocalExecutor().map(function, items)
-        jobs = [_job(function, item) for item in items]
+        jobs = [job_of(function, item) for item in items]
         results: dict[int, Result] = {}
         for outcome in self._pool.dispatch(jobs):
             if outcome.kind == "died":
                 raise EngineError(f"two Ray workers died over the same work: {outcome.why}")
-            results[id(outcome.job)] = _opened(outcome.value)
+            results[id(outcome.job)] = opened(outcome.value)
         return [results[id(job)] for job in jobs]
 
     def gang(self, function: Callable[[Exchange], Result], size: int) -> Result:
@@ -76,7 +76,7 @@ class RayExecutor:
             self._pool.replace_all()
             raise EngineError(f"a Ray worker failed: {reason(failures[0])}") from failures[0]
         result: Result | Raised = ray.get(references[0])
-        return _opened(result)
+        return opened(result)
 
 
 def _failures(references: list[ObjectRef[Any]]) -> list[RayError]:
@@ -97,11 +97,13 @@ def _failure(reference: ObjectRef[Any]) -> RayError | None:
     return None
 
 
-def _job(function: Callable[[Item], Result], item: Item) -> Job:
+def job_of(function: Callable[[Item], Result], item: Item) -> Job:
+    """Make a job of one item."""
     return Job(lambda worker: [worker.run.remote(function, item)])
 
 
-def _opened(result: Result | Raised) -> Result:
+def opened(result: Result | Raised) -> Result:
+    """Return what a job came to, or raise what it raised."""
     if isinstance(result, Raised):
         raise result.error
     return result

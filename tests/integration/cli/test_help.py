@@ -9,7 +9,7 @@ import fedkd
 from fedkd.cli import main
 
 
-@pytest.mark.parametrize("command", ["simulate", "report", "watch", "predict", "data"])
+@pytest.mark.parametrize("command", ["simulate", "study", "report", "watch", "predict", "data"])
 def test_help_has_examples(command: str, invoke: Callable[..., str]) -> None:
     text = " ".join(invoke(command, "--help").split())
     assert f"fedkd {command} " in text.split("Example")[-1]
@@ -17,7 +17,7 @@ def test_help_has_examples(command: str, invoke: Callable[..., str]) -> None:
 
 def test_help_lists_the_commands(invoke: Callable[..., str]) -> None:
     assert invoke("--help") == invoke("-h")
-    for command in ("simulate", "report", "watch", "predict", "data"):
+    for command in ("simulate", "study", "report", "watch", "predict", "data"):
         assert command in invoke("--help")
 
 

@@ -1,0 +1,39 @@
+"""Independent pieces of work on Ray workers; see `fedkd.federation.tasks`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from fedkd.federation.engines.ray_executor import job_of, opened
+from fedkd.federation.engines.ray_pool import RayPool
+from fedkd.federation.tasks import Died
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class RayTasks:
+    """Does one item at a time on each worker of a pool."""
+
+    def __init__(self, pool: RayPool) -> None:
+        self._pool = pool
+
+    @property
+    def workers(self) -> int:
+        """How many items are worked on at a time."""
+        return self._pool.size
+
+    def results(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Result | Died]]:
+        """Yield each item with its result as soon as it is there.
+
+        Raises:
+            EngineError: the function raised an error that is none of ours.
+        """
+        jobs = [job_of(function, item) for item in items]
+        item_of = {id(job): item for job, item in zip(jobs, items, strict=True)}
+        for outcome in self._pool.dispatch(jobs):
+            item = item_of[id(outcome.job)]
+            yield item, Died(outcome.why) if outcome.kind == "died" else opened(outcome.value)
