@@ -70,6 +70,12 @@ def figure(plot: Plot, caption: str) -> str:
     )
 
 
+def drawing(svg: str, caption: str) -> str:
+    """Return a whole drawing, its legend included, with a caption; it follows the page's colours and is no more."""
+    themed = replace_in_tags(svg, _theme)
+    return f'<figure><div class="plot">{themed}</div><figcaption>{text(caption)}</figcaption></figure>'
+
+
 def columns(figures: Sequence[str]) -> str:
     """Return figures side by side where there is room."""
     return f'<div class="columns">{"".join(figures)}</div>' if figures else ""

@@ -27,7 +27,7 @@ theme them.
 WIDTH = 400.0
 """Width of every plot, in SVG units: text of 12 units is read on a telephone and beside another plot on a desk."""
 
-_UNITS_PER_INCH = 72.0
+UNITS_PER_INCH = 72.0
 
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -61,9 +61,14 @@ _STYLE: dict[Any, Any] = {
 
 
 def render(
-    key: str, title: str, description: str, heights: tuple[float, float], paint: Callable[[Figure], None]
+    key: str,
+    title: str,
+    description: str,
+    heights: tuple[float, float],
+    paint: Callable[[Figure], None],
+    width: float = WIDTH,
 ) -> str:
-    """Return what `paint` draws as one SVG element, `WIDTH` units wide.
+    """Return what `paint` draws as one SVG element.
 
     Args:
         key: prefix of every id; letters, digits and hyphens.
@@ -71,6 +76,7 @@ def render(
         description: the `aria-label`: what a reader who cannot see the plot should know.
         heights: of the plot and of a strip for the legend below it, in SVG units.
         paint: draws on the empty figure it is given.
+        width: in SVG units.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -84,7 +90,7 @@ def render(
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": key})
         layout = ConstrainedLayoutEngine(rect=(0, heights[1] / height, 1, heights[0] / height))
-        figure = Figure((WIDTH / _UNITS_PER_INCH, height / _UNITS_PER_INCH), _UNITS_PER_INCH, layout=layout)
+        figure = Figure((width / UNITS_PER_INCH, height / UNITS_PER_INCH), UNITS_PER_INCH, layout=layout)
         paint(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return _finish(buffer.getvalue(), key, title, description)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedkd.reporting.formatting import size_unit
-from fedkd.reporting.svg import INK, render
+from fedkd.reporting.svg import INK, UNITS_PER_INCH, render
 from fedkd.study.curves import MOST_PANELS, Curve, Panel, is_numeric, mean_of, panels, with_bytes_so_far, with_steps
 from fedkd.study.points import Scalar, short_key, word
 from fedkd.study.rows import Row
@@ -98,7 +98,12 @@ def _curves_plot(key: str, x_label: str, laid_out: Sequence[Panel], ticks: Seque
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
 
     size = (max(5.6, 3.0 * columns), 1.1 + 2.7 * height)
-    return render(f"study-{key}", f"Accuracy against {x_label}", _spoken(x_label, shown), size, paint)
+    return _render(f"study-{key}", f"Accuracy against {x_label}", _spoken(x_label, shown), size, paint)
+
+
+def _render(key: str, title: str, spoken: str, inches: tuple[float, float], paint: Callable[[Figure], None]) -> str:
+    width, height = (side * UNITS_PER_INCH for side in inches)
+    return render(key, title, spoken, (height, 0.0), paint, width)
 
 
 def _styles(shown: Sequence[Panel]) -> dict[str, tuple[str, str]]:
@@ -162,7 +167,7 @@ def _heat_map(rows: Sequence[Row], axes: Sequence[str], first: str, second: str)
     size = (max(4.8, (1.6 + 0.75 * len(across)) * columns), 1.2 + (0.8 + 0.4 * len(down)) * height)
     title = f"Accuracy over {short_key(first)} and {short_key(second)}"
     spoken = f"Mean final test accuracy in % over {first} and {second}, from {known.min():.1f} to {known.max():.1f}."
-    return render(f"study-map-{_slug(first)}-{_slug(second)}", title, spoken, size, paint)
+    return _render(f"study-map-{_slug(first)}-{_slug(second)}", title, spoken, size, paint)
 
 
 def _means(
