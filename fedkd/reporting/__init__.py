@@ -9,7 +9,7 @@ from fedkd.reporting.html import render_report
 from fedkd.reporting.plots import run_plots, write_plots
 from fedkd.reporting.reported import ReportedRun
 from fedkd.reporting.run_store import RunStore, run_name
-from fedkd.reporting.tables import cost_table, markdown_rounds_table, result_table, round_line
+from fedkd.reporting.tables import cost_table, result_table, round_line
 from fedkd.reporting.tensorboard import TensorBoardWriter
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "RunStore",
     "TensorBoardWriter",
     "cost_table",
-    "markdown_rounds_table",
     "partition_plot",
     "render_comparison",
     "render_report",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich.table import Table
 from rich.text import Text
 
 from fedkd.records import RoundRecord, RunRecord
-from fedkd.reporting.formatting import MISSING, duration, percent, points, size, words
-from fedkd.reporting.measures import ACCURACIES, LABELS, Measure, lost_replies, phase_seconds
+from fedkd.reporting.formatting import duration, percent, points, size, words
+from fedkd.reporting.measures import ACCURACIES, LABELS, lost_replies, phase_seconds
 
 
 def result_rows(run: RunRecord) -> list[tuple[str, str, str]]:
@@ -74,32 +72,6 @@ def lost_parts(record: RoundRecord) -> list[str]:
     parts = [f"{len(record.refused)} refused ({reasons})"] if record.refused else []
     parts += [f"{len(record.dropped)} dropped"] if record.dropped else []
     return parts + ([f"{len(record.late)} late"] if record.late else [])
-
-
-def markdown_rounds_table(runs: Sequence[tuple[str, RunRecord]], measure: Measure = "student") -> str:
-    """Return accuracies in %, a row for each run and a column for each round, as a Markdown table.
-
-    Args:
-        runs: what to call each run (its method, say), and the run.
-        measure: whose accuracy; a method without a student has `"clients_mean"` and `"ensemble_teacher"`.
-    """
-    rounds = sorted({record.server_round for _, run in runs for record in run.history})
-    lines = [
-        _markdown_row([f"{LABELS[measure]}, % in round", *map(str, rounds)]),
-        _markdown_row(["---", *("---:" for _ in rounds)]),
-    ]
-    for name, run in runs:
-        reached = {record.server_round: ACCURACIES[measure](record) for record in run.history}
-        lines.append(_markdown_row([name, *(_bare_percent(reached.get(number)) for number in rounds)]))
-    return "\n".join(lines) + "\n"
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
-
-
-def _bare_percent(fraction: float | None) -> str:
-    return MISSING if fraction is None else f"{100 * fraction:.1f}"
 
 
 def _rounds(run: RunRecord) -> str:

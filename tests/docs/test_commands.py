@@ -27,6 +27,7 @@ from typer.testing import CliRunner
 from fedkd import config, experiment
 from fedkd.cli import app
 from fedkd.config import ExperimentConfig
+from fedkd.study import terminal
 
 ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "CONTRIBUTING.md", "simulations/README.md", "benchmarks/README.md")
@@ -35,9 +36,9 @@ DOCUMENTS = [*READMES, *PAGES]
 GROUPS = tomllib.loads((Path(__file__).parent / "elsewhere.toml").read_text(encoding="utf-8"))["group"]
 ELSEWHERE = {command for group in GROUPS for command in group["commands"]}
 LANGUAGES = {"sh", "python", "toml", "text"}
-RUN_HERE = ("config", "data", "predict", "report", "simulate", "watch")
+RUN_HERE = ("config", "data", "predict", "report", "simulate", "study", "watch")
 SHORTER = ("run.rounds=1", "run.bounds=false", "training.epochs=1", "student.epochs=1")
-PLACEHOLDERS = {"DATA": "data", "METHOD": "fkd", "ALPHA": "0.1", "SEED": "0"}
+PLACEHOLDERS = {"DATA": "data", "METHOD": "fkd", "ALPHA": "0.1", "SEED": "0", "NAME": "digits-methods"}
 
 
 class Block(NamedTuple):
@@ -144,6 +145,7 @@ def test_what_runs_elsewhere_is_at_least_accepted(command: str, monkeypatch: pyt
         raise typer.Exit
 
     monkeypatch.setattr(experiment, "run", stop)
+    monkeypatch.setattr(terminal, "run_and_report", stop)
     for placeholder, value in PLACEHOLDERS.items():
         command = re.sub(rf"\b{placeholder}\b", value, command)
     run_command(command)

@@ -27,7 +27,7 @@ plots = reporting.run_plots(run, partition)
 reporting.write_plots(store, plots)
 store.write_report(reporting.render_report(reported, plots))
 reporting.render_comparison([reported, reported])
-reporting.result_table(run), reporting.cost_table(run), reporting.markdown_rounds_table([("m", run)])
+reporting.result_table(run), reporting.cost_table(run)
 loaded = {"torch", "flwr", "ray", "tensorboardX", "matplotlib.pyplot"} & sys.modules.keys()
 sys.exit(f"loaded {sorted(loaded)}" if loaded else 0)
 """

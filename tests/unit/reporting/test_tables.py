@@ -15,7 +15,7 @@ from fedkd.records import (
     StudentScore,
     TeacherScore,
 )
-from fedkd.reporting import cost_table, markdown_rounds_table, result_table, round_line
+from fedkd.reporting import cost_table, result_table, round_line
 
 MakeRun = Callable[..., RunRecord]
 
@@ -80,19 +80,3 @@ def test_round_line_says_where_a_round_was_not_completed() -> None:
     line = round_line(RoundRecord(server_round=2, completed=False, selected=(0, 1), replied=(1,)))
     assert line.startswith("round 2 not completed · student – · ")
     assert "1/2 replied" in line
-
-
-def test_markdown_table_has_a_row_a_run_and_a_column_a_round(make_run: MakeRun) -> None:
-    table = markdown_rounds_table([("fkd", make_run(3)), ("a|b\nc", make_run(2))])
-    assert table.splitlines() == [
-        "| student, % in round | 1 | 2 | 3 |",
-        "| --- | ---: | ---: | ---: |",
-        "| fkd | 38.6 | 51.6 | 60.7 |",
-        "| a\\|b c | 38.6 | 51.6 | – |",
-    ]
-
-
-def test_markdown_table_of_another_measure(make_run: MakeRun) -> None:
-    table = markdown_rounds_table([("fkd", make_run(1))], measure="clients_mean")
-    assert table.splitlines()[0] == "| clients, mean, % in round | 1 |"
-    assert table.splitlines()[2] == "| fkd | 42.0 |"
