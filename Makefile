@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
+JOBS ?= 2
+
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
@@ -31,7 +33,7 @@ demo: $(VENV)/.run  ## Run federated distillation on real digits; ends with a ta
 	@$(BIN)/fedkd simulate simulations/digits.toml
 
 test: $(VENV)/.dev  ## Run all tests, with coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev  ## Check style, types and the layers of imports
 	@$(BIN)/ruff check .

@@ -281,10 +281,19 @@ def _metrics(content: RecordDict) -> ClientMetrics:
 
 
 def _field(content: RecordDict, key: str, kind: type[T]) -> T:
-    header = content.config_records.get(_HEADER)
-    if header is None or key not in header:
-        raise PayloadError("missing", f"no field {key!r} in record {_HEADER!r}")
-    value = header[key]
+    return field_of(content, _HEADER, key, kind)
+
+
+def field_of(content: RecordDict, record: str, key: str, kind: type[T]) -> T:
+    """Read one field of a configuration record.
+
+    Raises:
+        PayloadError: it is missing, or of another type.
+    """
+    fields = content.config_records.get(record)
+    if fields is None or key not in fields:
+        raise PayloadError("missing", f"no field {key!r} in record {record!r}")
+    value = fields[key]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise PayloadError("malformed", f"header field {key!r} is {value!r}; a {kind.__name__}")
+        raise PayloadError("malformed", f"{record} field {key!r} is {value!r:.100}; a {kind.__name__}")
     return value

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from flwr.app import ConfigRecord, RecordDict
 
 from fedkd.errors import PayloadError
-from fedkd.federation.messages import TrainInstruction
+from fedkd.federation.messages import TrainInstruction, field_of
 
 SECURE = "query.secure"
 
@@ -144,10 +144,4 @@ def _request_record(request: SecureRequest) -> ConfigRecord:
 
 
 def _field(content: RecordDict, key: str, kind: type[T]) -> T:
-    record = content.config_records.get(_RECORD)
-    if record is None or key not in record:
-        raise PayloadError("missing", f"no field {key!r} in record {_RECORD!r}")
-    value = record[key]
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise PayloadError("malformed", f"field {key!r} of {_RECORD!r} is {type(value).__name__}; {kind.__name__}")
-    return value
+    return field_of(content, _RECORD, key, kind)

@@ -40,6 +40,11 @@ class Outcome:
     confusion: Confusion | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def scores(self) -> dict[str, Any]:
+        """All but the seconds, under the names of a `RoundRecord`."""
+        return {name: value for name, value in vars(self).items() if name != "seconds"}
+
 
 ScoreClients = Callable[[Outcome, Sequence[FloatArray]], FloatArray | None]
 """(outcome, what members answered on the test split) -> the ensemble teacher's logits there; scores what it knows."""

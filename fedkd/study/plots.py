@@ -62,7 +62,7 @@ def _slug(axis: str) -> str:
 def _bytes_plot(rows: Sequence[Row], axes: Sequence[str], lines: str | None) -> str:
     unit, name = size_unit(max(row["spent"] for row in rows))
     scaled = [row | {"spent": row["spent"] / unit} for row in rows]
-    return _curves_plot("bytes", f"payload so far, up and down ({name})", panels(scaled, axes, lines, mean_of("spent")))
+    return _curves_plot("bytes", f"payload so far ({name})", panels(scaled, axes, lines, mean_of("spent")))
 
 
 def _axis_plot(rows: Sequence[Row], axes: Sequence[str], axis: str) -> str:

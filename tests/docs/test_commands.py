@@ -141,7 +141,7 @@ def test_what_is_listed_occurs_and_is_tested_where_it_says(group: dict[str, str]
 def test_what_runs_elsewhere_is_at_least_accepted(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise typer.Exit
 
     monkeypatch.setattr(experiment, "run", stop)

@@ -26,7 +26,10 @@ BAD_VALUES: dict[str, tuple[list[str], list[str]]] = {
     "a test split larger than the data": (["data.test_size=5000"], ["data.test_size = 5000", "at most 1796"]),
     "a hard loss without labels": (["method.alpha=0.5"], ["method.alpha = 0.5", "data.public.labelled = true"]),
     "more clients a round than there are": (["clients.min_train_nodes=9"], ["clients.min_train_nodes = 9", "is 3"]),
-    "secure aggregation": (["secure_aggregation.enabled=true"], ["secure_aggregation.enabled = True", "only false"]),
+    "masked weights": (
+        ["secure_aggregation.enabled=true", "method.name=feddf", "student.model=mlp", "clients.models=['mlp']"],
+        ["secure_aggregation.enabled = True", "weights travel"],
+    ),
     "an unknown method": (["method.name=fedm"], ["method.name = 'fedm'", "did you mean 'fedmd'?"]),
     "an unknown aggregator": (["method.aggregator=median"], ["'median'", "did you mean 'median_logits'?"]),
     "an unknown model": (["student.model=cnm"], ["student.model = 'cnm'", "did you mean 'cnn'?"]),
