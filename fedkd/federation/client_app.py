@@ -17,7 +17,7 @@ from flwr.clientapp import ClientApp
 
 from fedkd.aggregation import Weights
 from fedkd.config import ExperimentConfig, load_config, parse_config
-from fedkd.errors import ConfigError
+from fedkd.errors import ConfigError, PayloadError
 from fedkd.federation.client import Client, Work
 from fedkd.federation.messages import (
     Absence,
@@ -102,6 +102,8 @@ def train(message: Message, context: Context) -> Message:
     client = _client(context)
     if has_request(message.content):
         return _secure(client, request_from_records(message.content), message, context, instruction)
+    if client.config.secure_aggregation.enabled:
+        raise PayloadError("secure_aggregation", "this client answers under secure aggregation only")
     absence = simulated_absence(client.config, client.client, instruction.server_round)
     if absence == "dropped":
         return _reply(Absence(client.client, "dropped"), message)

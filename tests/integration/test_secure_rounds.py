@@ -13,6 +13,11 @@ from flwr.app import Message
 from fedkd.config import ExperimentConfig
 from fedkd.errors import ConfigError, RoundError
 from fedkd.federation.checkpoints import Checkpoints
+from fedkd.federation.client_app import EXPERIMENT_KEY
+from fedkd.federation.client_app import app as client_app
+from fedkd.federation.engines import LocalGrid
+from fedkd.federation.engines.internals import task_identity
+from fedkd.federation.messages import TRAIN, TrainInstruction, instruction_to_records
 from fedkd.federation.observers import Observer
 from fedkd.federation.secure_messages import answer_from_records
 from fedkd.federation.server_app import FederationResult
@@ -130,6 +135,16 @@ def test_an_answer_that_was_changed_is_refused_and_named(
     (refusal,) = record.refused
     assert (refusal.client, refusal.reason) == (2, "secure_aggregation")
     assert refusal.detail.startswith("MalformedMessageError")
+
+
+def test_a_client_sends_no_answer_that_is_not_masked(small_config: MakeConfig) -> None:
+    config = small_config(secure_aggregation=SECURE)
+    grid = LocalGrid(client_app, config.clients.number, {EXPERIMENT_KEY: config.model_dump_json()})
+    instruction = TrainInstruction(1, np.arange(60, dtype=np.int32), None, None, evaluate=True)
+    with task_identity(run_id=1, node_id=0):
+        (reply,) = grid.send_and_receive([Message(instruction_to_records(instruction), 1, TRAIN)])
+    assert reply.has_error()
+    assert "under secure aggregation only" in reply.error.reason
 
 
 def test_the_same_on_ray(small_config: MakeConfig, tmp_path: Path, ray_on_this_machine: None) -> None:
