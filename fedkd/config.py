@@ -17,7 +17,7 @@ from fedkd.config_errors import blaming_builder, config_error
 from fedkd.data.config import DataConfig
 from fedkd.distillation import StudentConfig
 from fedkd.errors import ConfigError
-from fedkd.methods import REFERENCES, MethodConfig, build_method, method_config_type
+from fedkd.methods import REFERENCES, Method, MethodConfig, build_method, method_config_type
 from fedkd.methods.fkd import FkdConfig
 from fedkd.models.config import ModelName
 from fedkd.payload import PayloadConfig
@@ -148,10 +148,11 @@ def _parse_method(values: Mapping[str, Any]) -> MethodConfig:
 
 def _check_combinations(config: ExperimentConfig) -> None:
     clients, method, student = config.clients, config.method, config.student
-    weights_travel = method.name in REFERENCES
-    if not weights_travel:
+    built: Method | None = None
+    if method.name not in REFERENCES:
         with blaming_builder(method.name):
-            weights_travel = build_method(method).sends == "weights"
+            built = build_method(method)
+    weights_travel = built is None or built.sends == "weights"
     if method.alpha < 1 and not config.data.public.labelled:
         raise ConfigError(
             "method.alpha",
@@ -188,17 +189,17 @@ def _check_combinations(config: ExperimentConfig) -> None:
             "student.shards", student.shards, f"at most half of student.batch_size, which is {student.batch_size}"
         )
     if config.secure_aggregation.enabled:
-        _check_secure_aggregation(config, weights_travel)
+        _check_secure_aggregation(config, built)
     if student.patience and not student.holdout_fraction:
         raise ConfigError("student.patience", student.patience, "0, or a student.holdout_fraction above 0 to watch")
 
 
-def _check_secure_aggregation(config: ExperimentConfig, weights_travel: bool) -> None:
+def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) -> None:
     secure, payload, method = config.secure_aggregation, config.payload, config.method
     key = "secure_aggregation.enabled"
-    if weights_travel:
+    if built is None or built.sends == "weights":
         raise ConfigError(key, True, f"false with {method.name}, whose weights travel: only logits are masked")
-    aggregator = build_method(method).aggregate
+    aggregator = built.aggregate
     if not isinstance(aggregator, MeanAggregator):
         named = getattr(method, "aggregator", type(aggregator).__name__)
         raise ConfigError(key, True, f"false with aggregator {named!r}, which looks at each client: a sum hides them")

@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 from fedkd.config import ClientsConfig, ExperimentConfig
 from fedkd.data.federated import FederatedData
 from fedkd.errors import ConfigError, PayloadError, PublicSetMismatchError, RoundError
-from fedkd.federation.messages import HELLO, Hello, check_version, hello_from_records
+from fedkd.federation.messages import HELLO, Hello, check_version, content_of, hello_from_records
 from fedkd.records import Refusal
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
@@ -54,7 +54,7 @@ def meet(
     for reply in grid.send_and_receive(queries, timeout=timeout):
         client = None
         try:
-            hello = _opened(reply)
+            hello = hello_from_records(content_of(reply))
             client = hello.client
             _admit(hello, config, data, nodes)
             nodes[client] = reply.metadata.src_node_id
@@ -71,12 +71,6 @@ def require_enough(nodes: Collection[int], refused: Sequence[Refusal], clients: 
             f"{len(nodes)} clients can take part; clients.min_train_nodes asks for "
             f"{clients.min_train_nodes} ({reasons})"
         )
-
-
-def _opened(reply: Message) -> Hello:
-    if reply.has_error():
-        raise PayloadError("client_error", str(reply.error.reason))
-    return hello_from_records(reply.content)
 
 
 def _admit(hello: Hello, config: ExperimentConfig, data: FederatedData, nodes: dict[int, int]) -> None:

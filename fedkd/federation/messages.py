@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from fedkd._version import __version__
 from fedkd.aggregation import Weights
@@ -30,6 +30,8 @@ TRAIN = "train"
 
 _HEADER, _METRICS, _WEIGHTS, _LOGITS = "header", "metrics", "weights", "logits"
 _PUBLIC, _CONSENSUS, _EVALUATION = "public", "consensus", "evaluation"
+
+_LONGEST_REASON = 500
 
 _LARGEST_METRIC = 1e9
 """No honest count of samples, loss or time in seconds comes near; sums of larger ones could overflow."""
@@ -117,6 +119,23 @@ def payload_bytes(content: RecordDict) -> int:
         if isinstance(value, bytes)
     )
     return arrays + strings
+
+
+def content_of(message: Message) -> RecordDict:
+    """What a client sent.
+
+    Raises:
+        PayloadError: an error came in its place.
+    """
+    if message.has_error():
+        raise PayloadError("client_error", one_line(str(message.error.reason)))
+    return message.content
+
+
+def one_line(text: str) -> str:
+    """What a client says of its failure, made fit for a log: printable, one line, not too long."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(printable.split())[:_LONGEST_REASON]
 
 
 def hello_to_records(hello: Hello) -> RecordDict:

@@ -11,7 +11,7 @@ from flwr.app import Message
 from fedkd.aggregation import Weights
 from fedkd.config import ExperimentConfig
 from fedkd.errors import PayloadError, PublicSetMismatchError
-from fedkd.federation.messages import Absence, TrainReply, payload_bytes, reply_from_records
+from fedkd.federation.messages import Absence, TrainReply, content_of, payload_bytes, reply_from_records
 from fedkd.federation.weights import check_weights, load_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Contribution, Method
@@ -22,8 +22,6 @@ from fedkd.types import FloatArray
 
 _PROBES = 64
 """Public samples on which received weights must give finite logits."""
-
-_LONGEST_REASON = 500
 
 
 @dataclass
@@ -101,9 +99,7 @@ class ReplyDesk:
         return result
 
     def _open(self, message: Message, client: int) -> TrainReply | Absence:
-        if message.has_error():
-            raise PayloadError("client_error", _one_line(str(message.error.reason)))
-        reply = reply_from_records(message.content)
+        reply = reply_from_records(content_of(message))
         if reply.client != client:
             raise PayloadError("sender", f"the reply says it is of client {reply.client}; its node is client {client}")
         return reply
@@ -154,9 +150,3 @@ class ReplyDesk:
             given = f"{logits_NC.dtype}{logits_NC.shape}"
             raise PayloadError("shape", f"answers on the test split are {given}; finite float32{expected}")
         return logits_NC
-
-
-def _one_line(text: str) -> str:
-    """What a client says of its failure, made fit for a log: printable, one line, not too long."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(printable.split())[:_LONGEST_REASON]

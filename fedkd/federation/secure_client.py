@@ -6,15 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fedkd.aggregation import MeanAggregator
 from fedkd.errors import PayloadError, SecureAggregationError
 from fedkd.federation.client import Client, Work
 from fedkd.federation.messages import TrainInstruction
 from fedkd.federation.secure_messages import SecureAnswer, SecureRequest, instruction_digest, student_digest
-from fedkd.federation.secure_vector import Counts, VectorPlan
+from fedkd.federation.secure_vector import Counts, plan_of, terms_of
 from fedkd.payload import PayloadSeam
 from fedkd.payload.encoding import require_finite
-from fedkd.secure_aggregation import ClientPolicy, ClientState, SecureClient
+from fedkd.secure_aggregation import ClientState, SecureClient
 
 DoWork = Callable[[TrainInstruction], Work]
 
@@ -50,7 +49,7 @@ class SecureParticipant:
             self._state = ClientState(memory=self._state.memory)
         party = SecureClient(
             self._client.client,
-            self._policy(),
+            terms_of(self._client.config, self._client.method).policy,
             public_set_digest=bytes.fromhex(self._client.workspace.data.public_digest),
             state=self._state,
         )
@@ -82,37 +81,13 @@ class SecureParticipant:
             done.num_examples, self._num_correct(done), round(clipped_fraction * bounded_NC.size), done.train_loss
         )
         parameters = party.state.agreed_parameters
-        vector_D = self._plan(instruction).encode(parameters, bounded_NC, done.test_logits_MC, counts)
+        plan = plan_of(self._client.config, self._client.method, self._client.workspace.data, instruction)
+        vector_D = plan.encode(parameters, bounded_NC, done.test_logits_MC, counts)
         return party.mask(
             request.message,
             vector_D,
             student_digest=student_digest(request.digests),
             public_set_digest=bytes.fromhex(self._client.workspace.data.public_digest),
-        )
-
-    def _policy(self) -> ClientPolicy:
-        settings, plan = self._client.config.secure_aggregation, self._plan(None)
-        return ClientPolicy(
-            trust=settings.trust,
-            clipping_range=plan.value_range,
-            value_bits=settings.value_bits,
-            weight_bits=plan.weight_bits,
-            minimum_cohort=settings.minimum_cohort,
-            refuse_adjacent_cohorts=settings.refuse_adjacent_cohorts,
-        )
-
-    def _plan(self, instruction: TrainInstruction | None) -> VectorPlan:
-        """The layout that this client derives by itself from its own configuration and the instruction."""
-        aggregator, data = self._client.method.aggregate, self._client.workspace.data
-        if not isinstance(aggregator, MeanAggregator):
-            raise PayloadError("method", "the aggregator is no mean, which is all that a masked sum gives")
-        return VectorPlan(
-            settings=self._client.config.secure_aggregation,
-            aggregator=aggregator,
-            logit_range=self._client.config.payload.clipping_range,
-            num_public=0 if instruction is None else len(instruction.public_indices_N),
-            num_test=len(data.test.labels_N) if instruction is not None and instruction.evaluate else 0,
-            num_classes=data.num_classes,
         )
 
     def _num_correct(self, done: Work) -> int:

@@ -10,10 +10,17 @@ from dataclasses import dataclass, field
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from fedkd.aggregation import MeanAggregator
 from fedkd.config import ExperimentConfig
-from fedkd.errors import PayloadError, RoundError, SecureAggregationError
-from fedkd.federation.messages import TRAIN, Absence, TrainInstruction, absence_from_records, payload_bytes
+from fedkd.errors import PayloadError, SecureAggregationError
+from fedkd.federation.messages import (
+    TRAIN,
+    Absence,
+    TrainInstruction,
+    absence_from_records,
+    content_of,
+    one_line,
+    payload_bytes,
+)
 from fedkd.federation.secure_messages import (
     SECURE,
     SecureRequest,
@@ -24,7 +31,7 @@ from fedkd.federation.secure_messages import (
     student_digest,
     with_request,
 )
-from fedkd.federation.secure_vector import SumOfClients, VectorPlan
+from fedkd.federation.secure_vector import SumOfClients, VectorPlan, plan_of
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Method
 from fedkd.records import Refusal, SecureSum
@@ -108,9 +115,7 @@ class SecureRounds:
         workspace: Workspace,
         on_reply: Callable[[int, int, int], None] = lambda *_: None,
     ) -> None:
-        if not isinstance(method.aggregate, MeanAggregator):
-            raise RoundError(f"secure aggregation sums up; the aggregator of {method.name} is no mean")
-        self._config, self._workspace, self._aggregator = config, workspace, method.aggregate
+        self._config, self._method, self._workspace = config, method, workspace
         self._on_reply = on_reply
         self._run = secrets.token_hex(16)
         self._previous: tuple[int, ...] = ()
@@ -143,14 +148,7 @@ class SecureRounds:
         first = next(iter(invitation.instructions.values()))
         data = self._workspace.data
         digests = {name: instruction_digest(each) for name, each in invitation.instructions.items()}
-        plan = VectorPlan(
-            settings=self._config.secure_aggregation,
-            aggregator=self._aggregator,
-            logit_range=self._config.payload.clipping_range,
-            num_public=len(first.public_indices_N),
-            num_test=len(data.test.labels_N) if first.evaluate else 0,
-            num_classes=data.num_classes,
-        )
+        plan = plan_of(self._config, self._method, data, first)
         parameters = plan.parameters(
             Session(self._run, invitation.server_round),
             len(invitation.nodes),
@@ -222,14 +220,12 @@ def _opened(reply: Message, client: int) -> bytes | Absence:
     Raises:
         PayloadError: there is none.
     """
-    if reply.has_error():
-        raise PayloadError("client_error", " ".join(str(reply.error.reason).split()))
-    absence = absence_from_records(reply.content)
-    answer = absence or answer_from_records(reply.content)
+    content = content_of(reply)
+    answer = absence_from_records(content) or answer_from_records(content)
     if answer.client != client:
         raise PayloadError("sender", f"the reply says it is of client {answer.client}; its node is client {client}")
     if isinstance(answer, Absence):
         return answer
     if answer.aborted:
-        raise PayloadError(_REASON, answer.aborted)
+        raise PayloadError(_REASON, one_line(answer.aborted))
     return answer.message

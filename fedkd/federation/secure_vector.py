@@ -13,8 +13,21 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from fedkd.aggregation import MeanAggregator
-from fedkd.config import SecureAggregationConfig
-from fedkd.secure_aggregation import DecodedSum, Session, SessionParameters, VectorLayout, decode, encode, round_weights
+from fedkd.config import ExperimentConfig, SecureAggregationConfig
+from fedkd.data.federated import FederatedData
+from fedkd.errors import PayloadError
+from fedkd.federation.messages import TrainInstruction
+from fedkd.methods import Method
+from fedkd.secure_aggregation import (
+    ClientPolicy,
+    DecodedSum,
+    Session,
+    SessionParameters,
+    VectorLayout,
+    decode,
+    encode,
+    round_weights,
+)
 from fedkd.secure_aggregation.masking import RingArray
 from fedkd.types import FloatArray
 
@@ -61,32 +74,18 @@ class SumOfClients:
 
 
 @dataclass(frozen=True)
-class VectorPlan:
-    """How a round's vectors are laid out.
+class SumTerms:
+    """What is fixed for all sums of an experiment.
 
     Attributes:
         settings: the experiment's.
         aggregator: how the answers become a teacher.
         logit_range: logits are clipped to ± this.
-        num_public: N, public samples of the round.
-        num_test: M, samples of the test split; 0 where clients are not measured.
-        num_classes: C.
     """
 
     settings: SecureAggregationConfig
     aggregator: MeanAggregator
     logit_range: float
-    num_public: int
-    num_test: int
-    num_classes: int
-
-    @property
-    def layout(self) -> VectorLayout:
-        """A weight for each row where the aggregator has them, else one for all."""
-        rows, counters = self.num_public + self.num_test, len(Counts.__dataclass_fields__)
-        if self.aggregator.weighted:
-            return VectorLayout(rows, self.num_classes, counters)
-        return VectorLayout(1, rows * self.num_classes, counters)
 
     @property
     def value_range(self) -> float:
@@ -97,6 +96,43 @@ class VectorPlan:
     def weight_bits(self) -> int:
         """Bits of a weight; one where all clients count alike."""
         return self.settings.weight_bits if self.aggregator.weighted else 1
+
+    @property
+    def policy(self) -> ClientPolicy:
+        """What a client insists on."""
+        return ClientPolicy(
+            trust=self.settings.trust,
+            clipping_range=self.value_range,
+            value_bits=self.settings.value_bits,
+            weight_bits=self.weight_bits,
+            minimum_cohort=self.settings.minimum_cohort,
+            refuse_adjacent_cohorts=self.settings.refuse_adjacent_cohorts,
+        )
+
+
+@dataclass(frozen=True)
+class VectorPlan:
+    """How a round's vectors are laid out.
+
+    Attributes:
+        terms: those of the experiment.
+        num_public: N, public samples of the round.
+        num_test: M, samples of the test split; 0 where clients are not measured.
+        num_classes: C.
+    """
+
+    terms: SumTerms
+    num_public: int
+    num_test: int
+    num_classes: int
+
+    @property
+    def layout(self) -> VectorLayout:
+        """A weight for each row where the aggregator has them, else one for all."""
+        rows, counters = self.num_public + self.num_test, len(Counts.__dataclass_fields__)
+        if self.terms.aggregator.weighted:
+            return VectorLayout(rows, self.num_classes, counters)
+        return VectorLayout(1, rows * self.num_classes, counters)
 
     def parameters(
         self, session: Session, num_clients: int, *, public_set_digest: bytes, student_digest: bytes
@@ -109,11 +145,11 @@ class VectorPlan:
         return SessionParameters(
             session=session,
             num_clients=num_clients,
-            trust=self.settings.trust,
-            ring_bits=self.settings.ring_bits,
-            value_bits=self.settings.value_bits,
-            weight_bits=self.weight_bits,
-            clipping_range=self.value_range,
+            trust=self.terms.settings.trust,
+            ring_bits=self.terms.settings.ring_bits,
+            value_bits=self.terms.settings.value_bits,
+            weight_bits=self.terms.weight_bits,
+            clipping_range=self.terms.value_range,
             layout=self.layout,
             public_set_digest=public_set_digest,
             student_digest=student_digest,
@@ -128,9 +164,9 @@ class VectorPlan:
             SecureAggregationError: a logit is not finite, or the shapes are not the layout's.
         """
         rows_RC = logits_NC if test_logits_MC is None else np.concatenate([logits_NC, test_logits_MC])
-        values_RC = self.aggregator.values(rows_RC)
-        if self.aggregator.weighted:
-            rounded = round_weights(self.aggregator.weights(rows_RC), self.weight_bits)
+        values_RC = self.terms.aggregator.values(rows_RC)
+        if self.terms.aggregator.weighted:
+            rounded = round_weights(self.terms.aggregator.weights(rows_RC), self.terms.weight_bits)
             weights = np.maximum(rounded, 1)  # so that no row's mean is undefined
         else:
             values_RC, weights = values_RC.reshape(1, -1), np.ones(1, np.uint64)
@@ -145,10 +181,31 @@ class VectorPlan:
         """
         decoded: DecodedSum = decode(total_D, parameters, num_clients)
         means_RC = decoded.means_GC.reshape(-1, self.num_classes)
-        teacher_RC = self.aggregator.finish(means_RC, parameters.step).astype(np.float32)
+        teacher_RC = self.terms.aggregator.finish(means_RC, parameters.step).astype(np.float32)
         return SumOfClients(
             num_clients,
             teacher_RC[: self.num_public],
             teacher_RC[self.num_public :] if self.num_test else None,
             Counts(*(int(count) for count in decoded.counters_E)),
         )
+
+
+def plan_of(config: ExperimentConfig, method: Method, data: FederatedData, instruction: TrainInstruction) -> VectorPlan:
+    """The layout that an instruction asks for; server and clients each derive it from what they hold.
+
+    Raises:
+        PayloadError: the method's aggregator is no mean, which is all that a masked sum gives.
+    """
+    return VectorPlan(
+        terms_of(config, method),
+        num_public=len(instruction.public_indices_N),
+        num_test=len(data.test.labels_N) if instruction.evaluate else 0,
+        num_classes=data.num_classes,
+    )
+
+
+def terms_of(config: ExperimentConfig, method: Method) -> SumTerms:
+    """What is fixed for all sums of an experiment; raises as `plan_of` does."""
+    if not isinstance(method.aggregate, MeanAggregator):
+        raise PayloadError("method", f"the aggregator of {method.name} is no mean; a masked sum gives nothing else")
+    return SumTerms(config.secure_aggregation, method.aggregate, config.payload.clipping_range)

@@ -2,7 +2,8 @@
 
     hello → (sample → train → sort out the replies → aggregate, distil, evaluate → record) × rounds
 
-Evaluation of the clients rides on their training replies, so a round is one exchange.
+Evaluation of the clients rides on their training replies, so a round is one exchange. Under secure aggregation the
+messages of a round are those of `SecureRounds`, one exchange a stage.
 """
 
 from __future__ import annotations

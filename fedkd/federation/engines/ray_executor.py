@@ -38,13 +38,12 @@ class RayExecutor:
         """
         if len(items) <= 1:
             return LocalExecutor().map(function, items)
-        jobs = [job_of(function, item) for item in items]
         results: dict[int, Result] = {}
-        for outcome in self._pool.dispatch(jobs):
+        for outcome in self._pool.dispatch([job_of(function, item, index) for index, item in enumerate(items)]):
             if outcome.kind == "died":
                 raise EngineError(f"two Ray workers died over the same work: {outcome.why}")
-            results[id(outcome.job)] = opened(outcome.value)
-        return [results[id(job)] for job in jobs]
+            results[outcome.job.item] = opened(outcome.value)
+        return [results[index] for index in range(len(items))]
 
     def gang(self, function: Callable[[Exchange], Result], size: int) -> Result:
         """Run `function` in up to `size` workers of one machine; if one dies, once more in new ones.
@@ -97,9 +96,9 @@ def _failure(reference: ObjectRef[Any]) -> RayError | None:
     return None
 
 
-def job_of(function: Callable[[Item], Result], item: Item) -> Job:
-    """Make a job of one item."""
-    return Job(lambda worker: [worker.run.remote(function, item)])
+def job_of(function: Callable[[Item], Result], item: Item, name: Any) -> Job:
+    """Make a job of one item, under a name of the caller's."""
+    return Job(lambda worker: [worker.run.remote(function, item)], name)
 
 
 def opened(result: Result | Raised) -> Result:

@@ -53,18 +53,18 @@ class RayGrid(SimulatedGrid):
         asked = list(messages)
         for message in asked:
             self._number(message)
-        jobs = self._jobs(self._batches(asked), shared)
-        while jobs:
-            again: list[list[Message]] = []
-            for outcome in self._pool.dispatch([job for job, _ in jobs.values()], timeout):
-                batch = jobs[id(outcome.job)][1]
+        jobs = [self._job(batch, shared, tries=int(len(batch) > 1)) for batch in self._batches(asked)]
+        while jobs:  # those of several clients are tried once, and then taken apart
+            again: list[Message] = []
+            for outcome in self._pool.dispatch(jobs, timeout):
+                batch = outcome.job.item
                 if outcome.kind == "done":
-                    yield from self._settle(batch, outcome.job, outcome.value, timeout)
+                    yield from self._settle(outcome.job, outcome.value, timeout)
                 elif len(batch) > 1:
-                    again += [[message] for message in batch]
+                    again += batch
                 elif outcome.kind == "died":
                     yield Message(Error(CLIENT_CRASHED, f"two workers died over it: {outcome.why}"), reply_to=batch[0])
-            jobs = self._jobs(again, shared, tries=1)
+            jobs = [self._job([message], shared, tries=1) for message in again]
 
     def _packed_state(self, node_id: int) -> bytes | None:
         state: bytes | None = ray.get(self._states[node_id]) if node_id in self._states else None
@@ -92,18 +92,10 @@ class RayGrid(SimulatedGrid):
         if batch:
             yield batch
 
-    def _jobs(
-        self, batches: Iterable[list[Message]], shared: dict[int, list[Any]], tries: int | None = None
-    ) -> dict[int, tuple[Job, list[Message]]]:
-        """A job for every batch; a batch of several is tried once, as it is then taken apart."""
-        jobs = {}
-        for batch in batches:
-            errands = [self._errand(message, shared) for message in batch]
-            states = [self._states.get(message.metadata.dst_node_id) for message in batch]
-            submit = partial(_submit, errands, states)
-            job = Job(submit, tries=(len(batch) > 1) if tries is None else tries)
-            jobs[id(job)] = (job, batch)
-        return jobs
+    def _job(self, batch: list[Message], shared: dict[int, list[Any]], tries: int) -> Job:
+        errands = [self._errand(message, shared) for message in batch]
+        states = [self._states.get(message.metadata.dst_node_id) for message in batch]
+        return Job(partial(_submit, errands, states), batch, tries)
 
     def _errand(self, message: Message, shared: dict[int, list[Any]]) -> Errand:
         content, reference = message.content, None
@@ -114,10 +106,8 @@ class RayGrid(SimulatedGrid):
             message = with_content(message, RecordDict())
         return Errand(message, reference, self._node_config(message.metadata.dst_node_id))
 
-    def _settle(
-        self, batch: list[Message], job: Job, replies: list[tuple[Message, float, bool]], timeout: float | None
-    ) -> Iterator[Message]:
-        for message, state, (reply, seconds, keeps) in zip(batch, job.refs[1:], replies, strict=True):
+    def _settle(self, job: Job, replies: list[tuple[Message, float, bool]], timeout: float | None) -> Iterator[Message]:
+        for message, state, (reply, seconds, keeps) in zip(job.item, job.refs[1:], replies, strict=True):
             self._remember(message, state if keeps else None, seconds)
             if timeout is None or seconds <= timeout:
                 yield reply

@@ -41,10 +41,11 @@ _TRIES = 2
 class Job:
     """Something for one worker to do: `submit` starts it there and returns Ray's references to its results.
 
-    It is tried until `tries` is two.
+    It is tried until `tries` is two. `item` is the caller's own: what the job is about.
     """
 
     submit: Callable[[Handle], Sequence[ObjectRef[Any]]]
+    item: Any = None
     tries: int = 0
     refs: Sequence[ObjectRef[Any]] = ()
 

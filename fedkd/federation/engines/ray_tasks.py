@@ -32,8 +32,5 @@ class RayTasks:
         Raises:
             EngineError: the function raised an error that is none of ours.
         """
-        jobs = [job_of(function, item) for item in items]
-        item_of = {id(job): item for job, item in zip(jobs, items, strict=True)}
-        for outcome in self._pool.dispatch(jobs):
-            item = item_of[id(outcome.job)]
-            yield item, Died(outcome.why) if outcome.kind == "died" else opened(outcome.value)
+        for outcome in self._pool.dispatch([job_of(function, item, item) for item in items]):
+            yield outcome.job.item, Died(outcome.why) if outcome.kind == "died" else opened(outcome.value)
