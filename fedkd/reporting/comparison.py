@@ -95,12 +95,8 @@ def _spoken(lines: Sequence[Line]) -> str:
 
 
 def _result(entries: Sequence[_Entry]) -> str:
+    accuracies = [LABELS[measure].capitalize() for measure in ACCURACIES]
     cells: dict[str, Callable[[RunRecord], str]] = {
-        "Rounds": lambda run: f"{len(run.history)}/{run.rounds}",
-        "Student": lambda run: percent(run.student.accuracy),
-        "Ensemble teacher": lambda run: percent(run.ensemble_teacher.accuracy),
-        "Clients, mean": lambda run: percent(run.clients.mean_accuracy),
-        "Clients, worst": lambda run: percent(run.clients.worst_accuracy),
         "Local-only": lambda run: percent(run.bounds.local_only),
         "Centralised": lambda run: percent(run.bounds.centralised),
         "Agreement": lambda run: percent(last_agreement(run)),
@@ -108,13 +104,22 @@ def _result(entries: Sequence[_Entry]) -> str:
         "Down": lambda run: size(run.bytes.down),
         "Wall time": lambda run: duration(run.seconds.total),
     }
-    rows = [(entry.label, *(cell(entry.run) for cell in cells.values())) for entry in entries]
+    rows = [
+        (
+            entry.label,
+            f"{len(entry.run.history)}/{entry.run.rounds}",
+            *(percent(accuracy(entry.run)) for accuracy in ACCURACIES.values()),
+            *(cell(entry.run) for cell in cells.values()),
+        )
+        for entry in entries
+    ]
+    head = ("Run", "Rounds", *accuracies, *cells)
     note = (
         "Local-only and centralised are the bounds: clients that never talk, and one model on all the data. "
         "Agreement: how often student and ensemble teacher choose the same class on the test split."
     )
-    kinds = "t" + "n" * len(cells)
-    return section("result", "Results", table("One row a run", ("Run", *cells), rows, kinds), paragraph(note))
+    kinds = "t" + "n" * (len(head) - 1)
+    return section("result", "Results", table("One row a run", head, rows, kinds), paragraph(note))
 
 
 def _curves(entries: Sequence[_Entry]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -85,6 +86,21 @@ def read_bytes(path: Path) -> bytes:
     """
     with naming_failures("read", path):
         return path.read_bytes()
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Raises:
+        RunFolderError: the file is missing, or does not hold one.
+    """
+    try:
+        content = json.loads(read_bytes(path))
+    except ValueError as cause:
+        raise RunFolderError(f"{path} is not JSON: {cause}") from cause
+    if not isinstance(content, dict):
+        raise RunFolderError(f"{path} holds {type(content).__name__}; an object is expected")
+    return content
 
 
 def read_record(path: Path, kind: type[RecordT]) -> RecordT:

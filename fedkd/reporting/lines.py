@@ -72,7 +72,7 @@ def line_plot(
         axes = figure.subplots()
         drawn.append(axes)
         for line in lines:
-            _draw(axes, line, x.unit)
+            draw(axes, line, x.unit)
         _label(axes, x, y, lines, most)
         if lines:
             legend = figure.legend(loc="lower center", ncols=columns, borderaxespad=0, handlelength=3.2)
@@ -91,7 +91,8 @@ def box(axes: Axes, height: float) -> tuple[float, float, float, float]:
     return left, height - top, right, height - bottom
 
 
-def _draw(axes: Axes, line: Line, unit: float) -> None:
+def draw(axes: Axes, line: Line, unit: float = 1.0) -> None:
+    """Draw one line in its stroke; `unit` of its horizontal values make one of the axis."""
     xs, ys = zip(*((x / unit, y) for x, y in line.measured), strict=True)
     look = line.stroke
     (artist,) = axes.plot(

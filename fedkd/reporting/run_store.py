@@ -34,7 +34,7 @@ import numpy.typing as npt
 from fedkd.errors import RunFolderError
 from fedkd.records import PartitionRecord, RoundRecord, RunRecord
 from fedkd.reporting import round_log, tensors
-from fedkd.reporting.files import naming_failures, read_bytes, read_record, to_toml, write_atomically
+from fedkd.reporting.files import naming_failures, read_bytes, read_json_object, read_record, to_toml, write_atomically
 from fedkd.reporting.folder_lock import is_locked, locked
 from fedkd.reporting.snapshots import SnapshotStore
 
@@ -138,13 +138,7 @@ class RunStore:
 
     def read_environment(self) -> dict[str, Any]:
         """Return what `write_environment` was given."""
-        try:
-            content = json.loads(read_bytes(self.environment_path))
-        except ValueError as cause:
-            raise RunFolderError(f"{self.environment_path} is not JSON: {cause}") from cause
-        if not isinstance(content, dict):
-            raise RunFolderError(f"{self.environment_path} holds {type(content).__name__}; an object is expected")
-        return content
+        return read_json_object(self.environment_path)
 
     def write_partition(self, partition: PartitionRecord) -> None:
         """Write how the private samples lie over the clients."""

@@ -1,4 +1,4 @@
-"""Results as text: two tables for the terminal, one line a round, and a Markdown table over runs."""
+"""Results as text: two tables for the terminal, and one line a round."""
 
 from __future__ import annotations
 

@@ -14,12 +14,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from fedkd.config import ExperimentConfig, parse_config
-from fedkd.errors import RunFolderError, StudyError
+from fedkd.errors import StudyError
 from fedkd.records import Record
-from fedkd.reporting.files import locked, naming_failures, read_bytes, read_record, write_atomically
+from fedkd.reporting.files import locked, naming_failures, read_bytes, read_json_object, read_record, write_atomically
+from fedkd.reporting.settings import flat
 from fedkd.study.cells import CELLS_FOLDER, Study
 
 LOCKS_FOLDER = ".locks"
@@ -73,7 +74,7 @@ class StudyFolder:
         if not self.plan_path.is_file():
             return
         cells = {cell.name: cell.config for cell in study.cells}
-        for name, values in self._read_plan().items():
+        for name, values in read_json_object(self.plan_path).items():
             before, now = parse_config(values), cells.get(name)
             if now is None:
                 difference = f"cell {name} is no longer in {study.path}"
@@ -82,15 +83,6 @@ class StudyFolder:
             else:
                 continue
             raise StudyError(f"{self.path} holds another study: {difference}; only cells can be added. Name it anew")
-
-    def _read_plan(self) -> dict[str, Any]:
-        try:
-            plan = json.loads(read_bytes(self.plan_path))
-        except ValueError as cause:
-            raise RunFolderError(f"{self.plan_path} is not JSON: {cause}") from cause
-        if not isinstance(plan, dict):
-            raise RunFolderError(f"{self.plan_path} holds {type(plan).__name__}; an object is expected")
-        return plan
 
     def write_plan(self, study: Study) -> None:
         """Keep a copy of the study, and of the experiments that it came to."""
@@ -119,13 +111,6 @@ class StudyFolder:
 
 
 def _first_difference(before: ExperimentConfig, now: ExperimentConfig) -> str:
-    old, new = _flat(before.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
+    old, new = flat(before.model_dump(mode="json")), flat(now.model_dump(mode="json"))
     key = next(key for key in (*old, *new) if old.get(key) != new.get(key))
-    return f"{key} = {old.get(key)!r} there and {new.get(key)!r}"
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+    return f"{key} = {old.get(key)} there and {new.get(key)}"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedkd.reporting.formatting import size_unit
+from fedkd.reporting.lines import Line, draw
+from fedkd.reporting.plot import Stroke, stroke
 from fedkd.reporting.svg import INK, UNITS_PER_INCH, render
 from fedkd.study.curves import MOST_PANELS, Curve, Panel, is_numeric, mean_of, panels, with_bytes_so_far, with_steps
 from fedkd.study.points import Scalar, short_key, word
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = ("#2f7de1", "#d97706", "#2a9d5c", "#c8509b", "#8a63d2", "#b23a48", "#0f8b8d", "#7a6a4f")
-_DASHES = ("-", "--", "-.", ":")
-_MOST_MARKERS = 25
 _MOST_NUMBERED = 150
 _MOST_TICKS = 8
 _LOG_FROM = 8.0
@@ -78,10 +77,10 @@ def _curves_plot(key: str, x_label: str, laid_out: Sequence[Panel], ticks: Seque
 
     def paint(figure: Figure) -> None:
         grid = figure.subplots(height, columns, sharex=True, sharey=True, squeeze=False)
-        styles = _styles(shown)
-        for axes, panel in zip(grid.flat, shown, strict=False):
-            for curve in panel.curves:
-                _draw(axes, curve, styles[curve.label])
+        strokes = _strokes(shown)
+        for place, (axes, panel) in enumerate(zip(grid.flat, shown, strict=False)):
+            for index, curve in enumerate(curve for curve in panel.curves if curve.mean):
+                _draw(axes, f"{place}-{index}", curve, strokes[curve.label])
             axes.set_title(panel.title, fontsize=9)
             if ticks:
                 _mark(axes, ticks)
@@ -106,21 +105,16 @@ def _render(key: str, title: str, spoken: str, inches: tuple[float, float], pain
     return render(key, title, spoken, (height, 0.0), paint, width)
 
 
-def _styles(shown: Sequence[Panel]) -> dict[str, tuple[str, str]]:
+def _strokes(shown: Sequence[Panel]) -> dict[str, Stroke]:
     labels = dict.fromkeys(curve.label for panel in shown for curve in panel.curves)
-    return {
-        label: (_COLOURS[index % len(_COLOURS)], _DASHES[index // len(_COLOURS) % len(_DASHES)])
-        for index, label in enumerate(labels)
-    }
+    return {label: stroke(index) for index, label in enumerate(labels)}
 
 
-def _draw(axes: Axes, curve: Curve, style: tuple[str, str]) -> None:
-    colour, dashes = style
+def _draw(axes: Axes, key: str, curve: Curve, look: Stroke) -> None:
+    draw(axes, Line(key, curve.label, curve.x, curve.mean, look))
     mean, deviation = np.array(curve.mean), np.array(curve.deviation)
-    marker = "o" if len(curve.x) <= _MOST_MARKERS else ""
-    axes.plot(curve.x, mean, dashes, marker=marker, color=colour, label=curve.label)
     if deviation.any():
-        axes.fill_between(curve.x, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(curve.x, mean - deviation, mean + deviation, color=look.colour, alpha=0.15, linewidth=0)
 
 
 def _mark(axes: Axes, ticks: Sequence[float]) -> None:

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedkd.reporting.formatting import MISSING, size
+from fedkd.reporting.measures import LABELS
 from fedkd.study.points import Scalar, short_key, word
 from fedkd.study.rows import FIGURES, Row
 from fedkd.study.statistics import PointKey, Spread, by_point, compare, headline, spread
 
-_LABELS = {
-    "student_accuracy": "student",
-    "ensemble_teacher_accuracy": "ensemble teacher",
-    "clients_mean_accuracy": "clients, mean",
-    "clients_worst_accuracy": "clients, worst",
+_LABELS = {f"{measure}_accuracy": label for measure, label in LABELS.items()} | {
     "local_only_accuracy": "local-only",
     "centralised_accuracy": "centralised",
 }
