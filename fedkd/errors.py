@@ -10,6 +10,7 @@
     ├── RoundError                  a federation that cannot go on
     ├── SecureAggregationError      a secure sum that is refused; `fedkd/secure_aggregation/errors.py` has its kinds
     ├── EngineError                 an engine that cannot start, or went down
+    ├── DeploymentError             a deployment's program failed, or its SuperLink does not answer
     ├── RunFolderError              a run folder that cannot be written or read
     └── StudyError                  a study file that cannot be used, or does not fit the study's folder
 
@@ -100,6 +101,10 @@ class SecureAggregationError(FedkdError):
 
 class EngineError(FedkdError):
     """An engine cannot start, or went down (no worker can be placed; two workers died over the same work)."""
+
+
+class DeploymentError(FedkdError):
+    """A program that a deployment needs is missing or failed, or its SuperLink does not answer."""
 
 
 class RunFolderError(FedkdError):

@@ -1,0 +1,30 @@
+"""Deployments: the folder of keys and settings that a federation over containers needs, and what is done to it.
+
+    initialise   folder, certificates, keys, SITE.toml of every client, the engine's files
+    start        server, registration of the clients' keys, clients
+    run          the same experiment file as everywhere, over the clients that have joined
+    status       who is registered, who is there, who cannot take part and why
+    add, revoke, renew
+
+It writes files and calls the programs `docker` and `flwr`; it imports neither Flower nor an engine's library.
+"""
+
+from fedkd.deploy.clients import add_client, renew_client, revoke_client
+from fedkd.deploy.folder import Deployment, open_deployment
+from fedkd.deploy.initialise import initialise, renew_server
+from fedkd.deploy.running import run_deployed, start
+from fedkd.deploy.status import ClientStatus, read_status
+
+__all__ = [
+    "ClientStatus",
+    "Deployment",
+    "add_client",
+    "initialise",
+    "open_deployment",
+    "read_status",
+    "renew_client",
+    "renew_server",
+    "revoke_client",
+    "run_deployed",
+    "start",
+]

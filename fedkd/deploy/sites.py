@@ -1,0 +1,112 @@
+"""What the site of one client is handed: SITE.toml, its keys, and the engine's file for a host of its own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from fedkd.deploy.certificates import make_node_key
+from fedkd.deploy.folder import Deployment
+from fedkd.deploy.private_files import give_to, make_private_folder, write_once
+from fedkd.errors import ConfigError
+from fedkd.federation.identities import ROSTER, identity_path, make_identities
+from fedkd.reporting.files import naming_failures, read_bytes, write_atomically
+
+_SITE = """\
+# Client {client} of the federation at {host}. Paths are those of the container.
+
+client = {client}
+num_clients = {num_clients}
+superlink = "{host}:{port}"
+root_certificates = "keys/ca.crt"
+node_key = "keys/node.key"
+private = "/data/private"
+public = "/data/public"
+state = "/state"
+identity = "keys/identity.pem"
+roster = "keys/roster.json"
+
+[policy]
+"""
+
+SITE_COMPOSE = "compose.prod.example"
+"""Beside the server's compose.yaml; copied to every site."""
+
+_NUM_CLIENTS = re.compile(rb"(?m)^num_clients\s*=\s*\d+")
+
+
+def make_site(deployment: Deployment, client: int) -> None:
+    """Make a client's folder and whatever of it is missing; `SITE.toml` and keys that are there stay as they are.
+
+    Raises:
+        ConfigError: a key that is there cannot be read.
+        RunFolderError: something cannot be written.
+    """
+    settings, site = deployment.settings, deployment.site(client)
+    keys = make_private_folder(site / "keys")
+    make_private_folder(site / "state")
+    for part in ("private", "public"):
+        make_private_folder(deployment.data / f"client-{client}" / part)
+    make_node_key(keys)
+    make_identities(deployment.identities, settings.clients)
+    write_once(keys / "identity.pem", read_bytes(identity_path(deployment.identities, client)))
+    text = _SITE.format(
+        client=client, num_clients=len(settings.clients), host=settings.host, port=_client_port(deployment)
+    )
+    write_once(site / "SITE.toml", text.encode())
+    write_once(site / "compose.yaml", read_bytes(Path(settings.compose).with_name(SITE_COMPOSE)))
+    environment = f"FEDKD_IMAGE={settings.image}\nFEDKD_UID={settings.uid}\nFEDKD_GID={settings.gid}\nFEDKD_DATA=./data\n"
+    write_once(site / ".env", environment.encode())
+    hand_out(deployment)
+
+
+def hand_out(deployment: Deployment) -> None:
+    """Give every site what all of them share, as it is now: the authority's certificate, the roster of identities, and
+    the number of clients.
+
+    Raises:
+        ConfigError: a `SITE.toml` has no line for the number of clients.
+        RunFolderError: a file cannot be written.
+    """
+    for client in deployment.settings.clients:
+        site = deployment.site(client)
+        if not (site / "SITE.toml").is_file():
+            continue  # its turn comes
+        _copy(deployment.authority / "ca.crt", site / "keys" / "ca.crt")
+        _copy(deployment.identities / ROSTER, site / "keys" / "roster.json")
+        _count_clients(site / "SITE.toml", len(deployment.settings.clients))
+        give_to(site, deployment.settings.uid, deployment.settings.gid)
+
+
+def put_away(deployment: Deployment, client: int) -> None:
+    """Move what a client was handed, and its identity, to `revoked/`, where no name is taken twice.
+
+    Raises:
+        RunFolderError: it cannot be moved.
+    """
+    revoked = make_private_folder(deployment.folder / "revoked")
+    number = sum(1 for _ in revoked.glob(f"client-{client}-*"))
+    target = revoked / f"client-{client}-{number}"
+    with naming_failures("move", deployment.site(client)):
+        shutil.move(deployment.site(client), target)
+        shutil.move(identity_path(deployment.identities, client), target / "identity.pem")
+
+
+def _client_port(deployment: Deployment) -> int:
+    return deployment.settings.port
+
+
+def _copy(source: Path, target: Path) -> None:
+    write_atomically(target, read_bytes(source))
+    with naming_failures("write", target):
+        target.chmod(0o600)
+
+
+def _count_clients(path: Path, number: int) -> None:
+    text, found = _NUM_CLIENTS.subn(f"num_clients = {number}".encode(), read_bytes(path))
+    if not found:
+        raise ConfigError("num_clients", str(path), "a SITE.toml with the line `num_clients = …`")
+    write_atomically(path, text)
+    with naming_failures("write", path):
+        path.chmod(0o600)
