@@ -311,6 +311,19 @@ def client_bundle() -> None:
         typer.echo(bundle_hash())
 
 
+@app.command(epilog="Example:  fedkd identities keys/ --clients 10")
+def identities(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the keys and the roster lie.")],
+    clients: Annotated[int, typer.Option("--clients", metavar="N", min=1, help="Clients 0 to N - 1.")],
+) -> None:
+    """Make the identities that clients sign with against an active server, and the roster of them; none is replaced."""
+    with _errors_as_lines():
+        from fedkd.federation.identities import ROSTER, make_identities
+
+        roster = make_identities(folder, range(clients))
+        typer.echo(f"{folder / ROSTER}: {len(roster)} identities")
+
+
 def main() -> None:
     """Entry point of the `fedkd` command."""
     app()

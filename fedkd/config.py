@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
-from fedkd.aggregation import MeanAggregator
+from fedkd.aggregation import Aggregator, MeanAggregator
 from fedkd.config_errors import blaming_builder, config_error, read_toml
 from fedkd.data.config import SITES, DataConfig
 from fedkd.distillation import StudentConfig
@@ -24,6 +24,9 @@ from fedkd.payload import PayloadConfig
 from fedkd.secure_aggregation import smallest_ring_bits
 from fedkd.training.config import TrainingConfig
 from fedkd.types import Section
+
+FEWEST_GROUPS = 3
+"""Of which a robust rule can tell one that lies from the others."""
 
 
 class RunConfig(Section):
@@ -74,6 +77,10 @@ class ClientsConfig(Section):
         60.0, ge=0, description="seconds that the server waits until all clients have joined the federation"
     )
 
+    def num_drawn(self, here: int) -> int:
+        """Clients drawn for a round out of those that are there."""
+        return min(max(int(self.fraction_train * here), self.min_train_nodes), here)
+
 
 class RayConfig(Section):
     """The workers of the ray engine. Results do not depend on anything here."""
@@ -88,8 +95,13 @@ class SecureAggregationConfig(Section):
     """Whether the server sees only the sum of the clients' answers, and on which terms."""
 
     enabled: bool = Field(False, description="mask the clients' logits, so that only their sum can be read")
-    trust: Literal["curious"] = Field(
-        "curious", description="the server that clients defend against: one that follows the protocol and looks"
+    trust: Literal["curious", "active"] = Field(
+        "curious",
+        description="the server that clients defend against; curious: it follows the protocol and looks; active: it "
+        "sends whatever it likes, so that clients sign with identities",
+    )
+    identities: str = Field(
+        "", description="folder of the clients' identities, as `fedkd identities` makes it; needed with trust = active"
     )
     minimum_cohort: int = Field(3, ge=2, description="clients reveal nothing for a sum over fewer")
     refuse_adjacent_cohorts: bool = Field(
@@ -98,7 +110,16 @@ class SecureAggregationConfig(Section):
     ring_bits: int = Field(32, ge=8, le=64, description="sums are taken modulo 2^this")
     value_bits: int = Field(16, ge=1, le=32, description="a logit is one of 2^this levels")
     weight_bits: int = Field(8, ge=1, le=32, description="a confidence is an integer below 2^this")
-    dropout_stage: Literal["advertise", "share", "mask", "unmask"] = Field(
+    early_keys: bool = Field(
+        True, description="clients send the keys of the next round with their last answer, which spares an exchange"
+    )
+    group_size: int = Field(
+        0,
+        ge=0,
+        description="clients are summed in groups of at least this size, for aggregators that compare clients and "
+        "then compare groups; 0: one sum over all",
+    )
+    dropout_stage: Literal["advertise", "share", "mask", "confirm", "unmask"] = Field(
         "mask", description="where clients that clients.dropout_rate and straggler_rate choose are missing"
     )
 
@@ -130,6 +151,11 @@ class ExperimentConfig(Section):
         """Whether clients are measured in this round."""
         every = self.run.evaluate_clients_every
         return every > 0 and (server_round % every == 0 or server_round == self.run.rounds)
+
+    @property
+    def num_drawn(self) -> int:
+        """Clients drawn for a round, if all are there."""
+        return self.clients.num_drawn(self.clients.number)
 
     def client_model(self, client: int) -> str:
         """Name of the architecture of client `client`."""
@@ -165,9 +191,10 @@ def _check_combinations(config: ExperimentConfig) -> None:
             raise ConfigError(
                 f"clients.{key}", getattr(clients, key), f"at most clients.number, which is {clients.number}"
             )
-    drawn = min(max(int(clients.fraction_train * clients.number), clients.min_train_nodes), clients.number)
-    if clients.min_replies > drawn:
-        raise ConfigError("clients.min_replies", clients.min_replies, f"at most the {drawn} clients drawn for a round")
+    if clients.min_replies > config.num_drawn:
+        raise ConfigError(
+            "clients.min_replies", clients.min_replies, f"at most the {config.num_drawn} clients drawn for a round"
+        )
     if clients.dropout_rate + clients.straggler_rate > 1:
         raise ConfigError(
             "clients.straggler_rate", clients.straggler_rate, "at most 1 together with clients.dropout_rate"
@@ -204,10 +231,14 @@ def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) ->
     key = "secure_aggregation.enabled"
     if built is None or built.sends == "weights":
         raise ConfigError(key, True, f"false with {method.name}, whose weights travel: only logits are masked")
-    aggregator = built.aggregate
-    if not isinstance(aggregator, MeanAggregator):
-        named = getattr(method, "aggregator", type(aggregator).__name__)
-        raise ConfigError(key, True, f"false with aggregator {named!r}, which looks at each client: a sum hides them")
+    named = getattr(method, "aggregator", type(built.aggregate).__name__)
+    if not isinstance(built.aggregate, MeanAggregator) and not secure.group_size:
+        raise ConfigError(
+            key,
+            True,
+            f"false with aggregator {named!r}, which looks at each client: a sum hides them; or set "
+            "secure_aggregation.group_size, and it looks at the means of groups",
+        )
     if not payload.clip or payload.encoding != "float32":
         raise ConfigError(
             key, True, 'false, or payload.clip = true and payload.encoding = "float32": sums are integers'
@@ -218,12 +249,31 @@ def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) ->
             secure.minimum_cohort,
             f"at most clients.number, which is {config.clients.number}",
         )
-    needed = smallest_ring_bits(
-        config.clients.number, secure.value_bits, secure.weight_bits if aggregator.weighted else 1
-    )
+    if secure.trust == "active" and not secure.identities:
+        raise ConfigError("secure_aggregation.identities", "", "a folder where trust is active: clients sign")
+    if secure.dropout_stage == "confirm" and secure.trust != "active":
+        raise ConfigError("secure_aggregation.dropout_stage", "confirm", "another stage where trust is not active")
+    if secure.group_size:
+        _check_groups(config, built.aggregate, named)
+    weighted = isinstance(built.aggregate, MeanAggregator) and built.aggregate.weighted
+    needed = smallest_ring_bits(config.clients.number, secure.value_bits, secure.weight_bits if weighted else 1)
     if needed > secure.ring_bits:
         raise ConfigError(
             "secure_aggregation.ring_bits", secure.ring_bits, f"at least {needed} for so many clients and bits"
+        )
+
+
+def _check_groups(config: ExperimentConfig, aggregator: Aggregator | None, named: str) -> None:
+    key, size = "secure_aggregation.group_size", config.secure_aggregation.group_size
+    if isinstance(aggregator, MeanAggregator):
+        raise ConfigError(key, size, f"0 with aggregator {named!r}, which needs one sum over all")
+    least, most = config.secure_aggregation.minimum_cohort, config.num_drawn // FEWEST_GROUPS
+    if not least <= size <= most:
+        raise ConfigError(
+            key,
+            size,
+            f"from secure_aggregation.minimum_cohort, which is {least}, to {most}: of the {config.num_drawn} clients "
+            f"of a round at least {FEWEST_GROUPS} groups are made, as a comparison of fewer excludes nobody",
         )
 
 
@@ -253,13 +303,15 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> ExperimentCo
 
 def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
     """Make every path of a configuration absolute, for processes that run in another folder."""
-    run, data = config.run, config.data
+    run, data, secure = config.run, config.data, config.secure_aggregation
+    identities = str(Path(secure.identities).absolute()) if secure.identities else ""
     public_root = None if data.public.root is None else str(Path(data.public.root).absolute())
     public = data.public.model_copy(update={"root": public_root})
     return config.model_copy(
         update={
             "run": run.model_copy(update={"output": str(Path(run.output).absolute())}),
             "data": data.model_copy(update={"root": str(Path(data.root).absolute()), "public": public}),
+            "secure_aggregation": secure.model_copy(update={"identities": identities}),
         }
     )
 

@@ -107,11 +107,12 @@ class SecureSum(Record):
     `dropped` names, by stage, clients that were missing there; `seconds`, `bytes_up` and `bytes_down` are by stage,
     too, seconds being wall time and bytes those of the protocol's messages and of the instruction. `resolution` is the
     distance of two levels: a mean of what was summed is known to within it. `adjacent_client` is the one client by
-    which the survivors differ from the last sum's (the two sums together may reveal its logits). `failure` says why
-    there is no sum.
+    which the survivors differ from the last sum's (the two sums together may reveal its logits). `groups` are the
+    survivors of each sum where groups are summed apart. `failure` says why there is no sum.
     """
 
     survivors: tuple[int, ...] = ()
+    groups: tuple[tuple[int, ...], ...] = ()
     dropped: dict[str, tuple[int, ...]] = {}
     liars: tuple[int, ...] = ()
     adjacent_client: int | None = None

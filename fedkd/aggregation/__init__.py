@@ -1,6 +1,7 @@
 """Aggregation: the logits of K clients on N samples, [K, N, C], become one teacher's, [N, C]."""
 
 from fedkd.aggregation.base import Aggregator, MeanAggregator
+from fedkd.aggregation.mean import MeanLogits
 from fedkd.aggregation.registry import AGGREGATORS, AggregatorName, make_aggregator
 from fedkd.aggregation.sharpening import Sharpener, entropy_reduction, unchanged
 from fedkd.aggregation.weights import Weights, weighted_average
@@ -10,6 +11,7 @@ __all__ = [
     "Aggregator",
     "AggregatorName",
     "MeanAggregator",
+    "MeanLogits",
     "Sharpener",
     "Weights",
     "entropy_reduction",

@@ -15,6 +15,7 @@ from fedkd.federation.weights import load_weights, read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Method
 from fedkd.payload import PayloadSeam
+from fedkd.secure_aggregation import Credentials
 from fedkd.seeding import derive_seed
 from fedkd.training.evaluation import predict_logits
 from fedkd.training.loop import train_supervised
@@ -53,12 +54,14 @@ class Client:
         config: the experiment.
         method: its composed method.
         workspace: its data.
+        credentials: what it signs with under secure aggregation; `None` where it does not.
     """
 
     client: int
     config: ExperimentConfig
     method: Method
     workspace: Workspace
+    credentials: Credentials | None = None
 
     def hello(self) -> Hello:
         """Say who this is and which public set it holds."""

@@ -29,7 +29,7 @@ from fedkd.federation.messages import (
     reply_to_records,
 )
 from fedkd.federation.references import compose_method
-from fedkd.federation.secure_client import SecureParticipant
+from fedkd.federation.secure_client import SecureParticipant, credentials_of, sends_early_keys
 from fedkd.federation.secure_messages import SecureRequest, answer_to_records, has_request, request_from_records
 from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.workspace import open_workspace
@@ -68,12 +68,13 @@ def _parsed(experiment: str) -> ExperimentConfig:
 
 
 def _client(context: Context) -> Client:
-    config = config_of(context)
+    config, client = config_of(context), int(context.node_config["partition-id"])
     return Client(
-        client=int(context.node_config["partition-id"]),
+        client=client,
         config=config,
         method=compose_method(config.method),
         workspace=open_workspace(config),
+        credentials=credentials_of(config.secure_aggregation, client),
     )
 
 
@@ -124,9 +125,9 @@ def _secure(
     context: Context,
     instruction: TrainInstruction | None = None,
 ) -> Message:
-    absence = None
-    if request.stage == client.config.secure_aggregation.dropout_stage:
-        absence = simulated_absence(client.config, client.client, request.server_round)
+    config, absence = client.config, None
+    if request.stage == config.secure_aggregation.dropout_stage:
+        absence = simulated_absence(config, client.client, request.server_round)
     if absence == "dropped":
         return _reply(Absence(client.client, "dropped"), message)
 
@@ -138,7 +139,7 @@ def _secure(
 
     kept = context.state.config_records[_SECURE]["kept"] if _SECURE in context.state else None
     participant = SecureParticipant(client, kept if isinstance(kept, bytes) else None)
-    answer = participant.answer(request, instruction, work)
+    answer = participant.answer(request, instruction, work, early=sends_early_keys(config, request.server_round))
     context.state[_SECURE] = ConfigRecord({"kept": participant.kept})
     if absence:
         return _reply(Absence(client.client, absence), message)

@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+from fedkd.config import ExperimentConfig, SecureAggregationConfig
 from fedkd.errors import PayloadError, SecureAggregationError
 from fedkd.federation.client import Client, Work
+from fedkd.federation.identities import ROSTER, identity_path, read_credentials
 from fedkd.federation.messages import TrainInstruction
 from fedkd.federation.secure_messages import SecureAnswer, SecureRequest, instruction_digest, student_digest
 from fedkd.federation.secure_vector import Counts, plan_of, terms_of
 from fedkd.payload import PayloadSeam
 from fedkd.payload.encoding import require_finite
-from fedkd.secure_aggregation import ClientState, SecureClient
+from fedkd.secure_aggregation import ClientState, Credentials, SecureClient
 
 DoWork = Callable[[TrainInstruction], Work]
+
+
+def credentials_of(settings: SecureAggregationConfig, client: int) -> Credentials | None:
+    """What a client signs with: its identity in the configured folder, `None` where nothing is signed.
+
+    Raises:
+        ConfigError: the client's key or the roster cannot be used.
+    """
+    if not settings.enabled or settings.trust != "active":
+        return None
+    folder = Path(settings.identities)
+    return read_credentials(identity_path(folder, client), folder / ROSTER, client)
+
+
+def sends_early_keys(config: ExperimentConfig, server_round: int) -> bool:
+    """Whether the last answer of a round brings the keys of the next.
+
+    Not before a round that is not there, nor where clients are dealt to groups anew, whose sessions are not known yet,
+    nor where drop-outs at the exchange that this spares are simulated.
+    """
+    settings = config.secure_aggregation
+    wanted = settings.early_keys and not settings.group_size and settings.dropout_stage != "advertise"
+    return wanted and server_round < config.run.rounds
 
 
 class SecureParticipant:
@@ -36,7 +62,12 @@ class SecureParticipant:
         return self._state.to_bytes()
 
     def answer(
-        self, request: SecureRequest, instruction: TrainInstruction | None = None, work: DoWork | None = None
+        self,
+        request: SecureRequest,
+        instruction: TrainInstruction | None = None,
+        work: DoWork | None = None,
+        *,
+        early: bool = False,
     ) -> SecureAnswer:
         """Answer the server at one stage. Whatever is wrong ends the round for this client, which then keeps no secret.
 
@@ -44,6 +75,7 @@ class SecureParticipant:
             request: the server's.
             instruction: at the mask stage, what to adopt and to answer.
             work: at the mask stage, does that.
+            early: whether the last answer brings the keys of the next round.
         """
         if request.stage == "advertise":
             self._state = ClientState(memory=self._state.memory)
@@ -51,18 +83,23 @@ class SecureParticipant:
             self._client.client,
             terms_of(self._client.config, self._client.method).policy,
             public_set_digest=bytes.fromhex(self._client.workspace.data.public_digest),
+            credentials=self._client.credentials,
             state=self._state,
         )
+        advertisement = b""
         try:
             if request.stage == "mask":
                 message = self._mask(party, request, instruction, work)
             else:
                 message = getattr(party, request.stage)(request.message)
+            if early and request.stage == "unmask":
+                last, party = party.state.memory.session, party.next_round()
+                advertisement = party.advertise_early(last._replace(server_round=last.server_round + 1))
         except (SecureAggregationError, PayloadError) as problem:
             self._state = party.state.wiped()
             return SecureAnswer(self._client.client, aborted=f"{type(problem).__name__}: {problem}")
         self._state = party.state
-        return SecureAnswer(self._client.client, message)
+        return SecureAnswer(self._client.client, message, advertisement)
 
     def _mask(
         self, party: SecureClient, request: SecureRequest, instruction: TrainInstruction | None, work: DoWork | None

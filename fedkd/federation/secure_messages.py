@@ -51,10 +51,18 @@ class SecureRequest:
 
 @dataclass(frozen=True)
 class SecureAnswer:
-    """What a client answers: the protocol's `message`, or why it has left the round."""
+    """What a client answers at a stage.
+
+    Attributes:
+        client: who.
+        message: the protocol's.
+        advertisement: with the last answer of a round, the client's keys for the next; empty where it sends none.
+        aborted: why it has left the round; empty where it has not.
+    """
 
     client: int
     message: bytes = b""
+    advertisement: bytes = b""
     aborted: str = ""
 
 
@@ -105,6 +113,7 @@ def answer_from_records(content: RecordDict) -> SecureAnswer:
     return SecureAnswer(
         client=_field(content, "client", int),
         message=_field(content, "message", bytes),
+        advertisement=_field(content, "advertisement", bytes),
         aborted=_field(content, "aborted", str),
     )
 

@@ -1,111 +1,41 @@
-"""The server's part of secure aggregation between Flower's grid and the protocol: a round's sum, or why it failed."""
+"""The server's part of secure aggregation between Flower's grid and the protocol: a round's sum, or why it failed.
+
+invite → for each group a sum → (one exchange a stage, of all groups together) → decode → compare the groups' means
+"""
 
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
-from flwr.app import Message, RecordDict
+import numpy as np
 from flwr.serverapp import Grid
 
-from fedkd.config import ExperimentConfig
-from fedkd.errors import PayloadError, SecureAggregationError
-from fedkd.federation.messages import (
-    TRAIN,
-    Absence,
-    TrainInstruction,
-    absence_from_records,
-    content_of,
-    one_line,
-    payload_bytes,
-)
-from fedkd.federation.secure_messages import (
-    SECURE,
-    SecureRequest,
-    SecureStage,
-    answer_from_records,
-    instruction_digest,
-    request_to_records,
-    student_digest,
-    with_request,
-)
-from fedkd.federation.secure_vector import SumOfClients, VectorPlan, plan_of
+from fedkd.config import FEWEST_GROUPS, ExperimentConfig
+from fedkd.errors import SecureAggregationError
+from fedkd.federation.identities import ROSTER, read_roster
+from fedkd.federation.secure_exchange import REASON, Exchange, Invitation, OpenSum, SecureRound
+from fedkd.federation.secure_messages import instruction_digest, student_digest
+from fedkd.federation.secure_vector import VectorPlan, join_groups, plan_of
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Method
-from fedkd.records import Refusal, SecureSum
-from fedkd.secure_aggregation import SecureServer, ServerStage, Session, SessionParameters, SumResult
-
-_STAGES: dict[ServerStage, SecureStage] = {
-    ServerStage.ADVERTISEMENTS: "advertise",
-    ServerStage.SHARES: "share",
-    ServerStage.MASKED_INPUTS: "mask",
-    ServerStage.CONFIRMATIONS: "confirm",
-    ServerStage.UNMASKING_SHARES: "unmask",
-}
-
-_REASON = "secure_aggregation"
-
-
-@dataclass(frozen=True)
-class Invitation:
-    """Whom a round asks, and for what.
-
-    Attributes:
-        server_round: from 1.
-        nodes: client -> node.
-        instructions: by architecture.
-        contents: the same as records.
-    """
-
-    server_round: int
-    nodes: Mapping[int, int]
-    instructions: Mapping[str, TrainInstruction]
-    contents: Mapping[str, RecordDict]
-
-
-@dataclass
-class SecureRound:
-    """What came of a round: the sum (`None` if it failed), and of every client that is not in it what became of it."""
-
-    total: SumOfClients | None = None
-    survivors: tuple[int, ...] = ()
-    dropped: list[int] = field(default_factory=list)
-    late: list[int] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
-    result: SumResult | None = None
-    resolution: float = 0.0
-    missing: dict[str, list[int]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    bytes_up: dict[str, int] = field(default_factory=dict)
-    bytes_down: dict[str, int] = field(default_factory=dict)
-    failure: str = ""
-
-    @property
-    def record(self) -> SecureSum:
-        """The same, to be written down."""
-        return SecureSum(
-            survivors=self.survivors,
-            dropped={stage: tuple(sorted(clients)) for stage, clients in self.missing.items() if clients},
-            liars=self.result.liars if self.result else (),
-            adjacent_client=self.result.adjacent_client if self.result else None,
-            resolution=self.resolution,
-            seconds=self.seconds,
-            bytes_up=self.bytes_up,
-            bytes_down=self.bytes_down,
-            failure=self.failure,
-        )
+from fedkd.records import Refusal
+from fedkd.secure_aggregation import BelowThresholdError, SecureServer, Session, SumResult, adjacent_client
+from fedkd.seeding import numpy_rng
 
 
 class SecureRounds:
-    """Secure sums, one a round.
+    """Secure sums: one a round, or one for each group of a round's clients.
 
     Args:
         config: the experiment.
-        method: its method, whose aggregator is a mean.
+        method: its method, whose aggregator is a mean, or compares the means of groups.
         workspace: the server's data.
         on_reply: called with (round, replies to the mask stage so far, clients asked).
+
+    Raises:
+        ConfigError: the server is not trusted to follow the protocol, and the roster cannot be read.
     """
 
     def __init__(
@@ -115,117 +45,93 @@ class SecureRounds:
         workspace: Workspace,
         on_reply: Callable[[int, int, int], None] = lambda *_: None,
     ) -> None:
-        self._config, self._method, self._workspace = config, method, workspace
-        self._on_reply = on_reply
+        self._config, self._settings = config, config.secure_aggregation
+        self._method, self._workspace, self._on_reply = method, workspace, on_reply
+        active = self._settings.trust == "active"
+        self._roster = read_roster(Path(self._settings.identities) / ROSTER) if active else None
         self._run = secrets.token_hex(16)
-        self._previous: tuple[int, ...] = ()
+        self._previous: list[frozenset[int]] = []
+        self._early: dict[int, bytes] = {}
 
     def run(self, grid: Grid, invitation: Invitation, timeout: float | None) -> SecureRound:
         """Run all stages of a round over a grid; a client that fails at one of them is out, the others go on."""
         outcome = SecureRound()
         try:
-            parameters, digests, plan = self._propose(invitation)
-            outcome.resolution = parameters.step
-            server = SecureServer(
-                parameters,
-                minimum_cohort=self._config.secure_aggregation.minimum_cohort,
-                previous_survivors=self._previous,
-            )
-            requests = server.start(invitation.nodes)
-            while requests:
-                self._exchange(grid, invitation, server, requests, digests, timeout, outcome)
-                requests = server.advance()
-            result = server.result
-            outcome.total = plan.decode(result.total_D, parameters, len(result.survivors))
-            outcome.result, outcome.survivors = result, result.survivors
-            self._previous = result.survivors
+            self._sum_up(grid, invitation, timeout, outcome)
         except SecureAggregationError as problem:
             outcome.failure = f"{type(problem).__name__}: {problem}"
-            outcome.refused.append(Refusal(client=None, reason=_REASON, detail=outcome.failure))
+            outcome.refused.append(Refusal(client=None, reason=REASON, detail=outcome.failure))
         return outcome
 
-    def _propose(self, invitation: Invitation) -> tuple[SessionParameters, dict[str, str], VectorPlan]:
-        first = next(iter(invitation.instructions.values()))
-        data = self._workspace.data
+    def _sum_up(self, grid: Grid, invitation: Invitation, timeout: float | None, outcome: SecureRound) -> None:
         digests = {name: instruction_digest(each) for name, each in invitation.instructions.items()}
-        plan = plan_of(self._config, self._method, data, first)
-        parameters = plan.parameters(
-            Session(self._run, invitation.server_round),
-            len(invitation.nodes),
-            public_set_digest=bytes.fromhex(data.public_digest),
-            student_digest=student_digest(digests),
-        )
-        return parameters, digests, plan
+        plan = plan_of(self._config, self._method, self._workspace.data, next(iter(invitation.instructions.values())))
+        early, self._early = self._early, {}
+        sums = self._open(invitation, plan, student_digest(digests), early)
+        outcome.resolution = sums[0].parameters.step
+        exchange = Exchange(grid, self._config, invitation, digests, timeout, outcome, self._on_reply)
+        while unfinished := [each for each in sums if each.is_open]:
+            exchange.run(unfinished)
+            for each in unfinished:
+                each.advance()
+        self._early = exchange.advertisements
+        self._finish(sums, plan, outcome)
 
-    def _exchange(
-        self,
-        grid: Grid,
-        invitation: Invitation,
-        server: SecureServer,
-        requests: Mapping[int, bytes],
-        digests: Mapping[str, str],
-        timeout: float | None,
-        outcome: SecureRound,
-    ) -> None:
-        """One stage: ask, and hand the answers to the protocol."""
-        stage, started = _STAGES[server.stage], time.perf_counter()
-        clients = {invitation.nodes[client]: client for client in requests}
-        messages = []
-        for client, request in requests.items():
-            asked = SecureRequest(stage, invitation.server_round, request, digests if stage == "mask" else {})
-            instruction = invitation.contents[self._config.client_model(client)]
-            content = with_request(instruction, asked) if stage == "mask" else request_to_records(asked)
-            kind = TRAIN if stage == "mask" else SECURE
-            messages.append(Message(content, invitation.nodes[client], kind, group_id=str(invitation.server_round)))
-        outcome.bytes_down[stage] = sum(payload_bytes(message.content) for message in messages)
-        outcome.bytes_up[stage] = 0
-        waiting = dict(clients)
-        for count, reply in enumerate(grid.send_and_receive(messages, timeout=timeout), start=1):
-            node_id = reply.metadata.src_node_id
-            if node_id not in waiting:
-                detail = "a reply from a node that was not asked, or a second"
-                outcome.refused.append(Refusal(client=None, reason="sender", detail=detail))
-            elif not self._take(server, client := waiting.pop(node_id), reply, stage, outcome):
-                outcome.missing.setdefault(stage, []).append(client)
-            if stage == "mask":
-                self._on_reply(invitation.server_round, count, len(clients))
-        outcome.missing.setdefault(stage, []).extend(waiting.values())
-        outcome.late.extend(waiting.values())
-        outcome.seconds[stage] = time.perf_counter() - started
+    def _open(
+        self, invitation: Invitation, plan: VectorPlan, student: bytes, early: Mapping[int, bytes]
+    ) -> list[OpenSum]:
+        sums = []
+        for group, members in enumerate(self._groups(invitation)):
+            parameters = plan.parameters(
+                Session(self._run, invitation.server_round, group),
+                len(members),
+                public_set_digest=bytes.fromhex(self._workspace.data.public_digest),
+                student_digest=student,
+            )
+            server = SecureServer(parameters, roster=self._roster, minimum_cohort=self._settings.minimum_cohort)
+            sums.append(OpenSum(members, parameters, server, early))
+        return sums
 
-    def _take(
-        self, server: SecureServer, client: int, reply: Message, stage: SecureStage, outcome: SecureRound
-    ) -> bool:
-        """Hand one answer to the protocol; returns whether the client is still in."""
-        try:
-            answer = _opened(reply, client)
-            if isinstance(answer, Absence):
-                (outcome.dropped if answer.kind == "dropped" else outcome.late).append(client)
-                return False
-            server.receive(client, answer)
-        except PayloadError as problem:
-            outcome.refused.append(Refusal(client=client, reason=problem.reason, detail=problem.detail))
-            return False
-        except SecureAggregationError as problem:
-            detail = f"{type(problem).__name__}: {problem}"
-            outcome.refused.append(Refusal(client=client, reason=_REASON, detail=detail))
-            return False
-        outcome.bytes_up[stage] += payload_bytes(reply.content)
-        return True
+    def _groups(self, invitation: Invitation) -> list[Sequence[int]]:
+        """The clients of each sum: all, or a seeded division of them."""
+        clients, size = sorted(invitation.nodes), self._settings.group_size
+        if not size:
+            return [clients]
+        _require_groups(len(clients) // size, f"of {size} that the {len(clients)} clients here make up")
+        rng = numpy_rng(self._config.run.seed, "groups", "round", invitation.server_round)
+        parts = np.array_split(rng.permutation(clients), len(clients) // size)
+        return [sorted(int(client) for client in part) for part in parts]
+
+    def _finish(self, sums: Sequence[OpenSum], plan: VectorPlan, outcome: SecureRound) -> None:
+        """Take the sums that there are; raises where they are too few."""
+        failures = [each.failure for each in sums if each.failure is not None]
+        rule = plan.terms.group_rule
+        if failures and rule is None:
+            raise failures[0]
+        for failure in failures:
+            detail = f"a group: {type(failure).__name__}: {failure}"
+            outcome.refused.append(Refusal(client=None, reason=REASON, detail=detail))
+        finished = [each for each in sums if each.failure is None]
+        totals = [plan.decode(each.server.result.total_D, each.parameters, each.num_survivors) for each in finished]
+        if rule is not None:
+            _require_groups(len(totals), "with a sum")
+        self._note([each.server.result for each in finished], outcome)
+        outcome.total = totals[0] if rule is None else join_groups(totals, rule)
+
+    def _note(self, results: Sequence[SumResult], outcome: SecureRound) -> None:
+        cohorts = [frozenset(result.survivors) for result in results]
+        outcome.survivors = tuple(sorted(frozenset().union(*cohorts)))
+        outcome.liars = tuple(sorted(liar for result in results for liar in result.liars))
+        outcome.groups = tuple(result.survivors for result in results) if self._settings.group_size else ()
+        outcome.adjacent_client = _adjacent(cohorts, self._previous)
+        self._previous = cohorts
 
 
-def _opened(reply: Message, client: int) -> bytes | Absence:
-    """The protocol's message in a reply.
+def _adjacent(cohorts: Collection[frozenset[int]], previous: Collection[frozenset[int]]) -> int | None:
+    pairs = (adjacent_client(cohort, earlier) for cohort in cohorts for earlier in previous)
+    return next((client for client in pairs if client is not None), None)
 
-    Raises:
-        PayloadError: there is none.
-    """
-    content = content_of(reply)
-    answer = absence_from_records(content) or answer_from_records(content)
-    if answer.client != client:
-        raise PayloadError("sender", f"the reply says it is of client {answer.client}; its node is client {client}")
-    if isinstance(answer, Absence):
-        return answer
-    if answer.aborted:
-        raise PayloadError(_REASON, one_line(answer.aborted))
-    return answer.message
+
+def _require_groups(number: int, which: str) -> None:
+    if number < FEWEST_GROUPS:
+        raise BelowThresholdError(f"{number} groups {which}; a comparison needs {FEWEST_GROUPS}")

@@ -8,11 +8,12 @@ teacher on both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from fedkd.aggregation import MeanAggregator
+from fedkd.aggregation import Aggregator, MeanAggregator, MeanLogits
 from fedkd.config import ExperimentConfig, SecureAggregationConfig
 from fedkd.data.federated import FederatedData
 from fedkd.errors import PayloadError
@@ -81,11 +82,13 @@ class SumTerms:
         settings: the experiment's.
         aggregator: how the answers become a teacher.
         logit_range: logits are clipped to ± this.
+        group_rule: what makes the teacher of the means of groups; `None` where there is one sum over all.
     """
 
     settings: SecureAggregationConfig
     aggregator: MeanAggregator
     logit_range: float
+    group_rule: Aggregator | None = None
 
     @property
     def value_range(self) -> float:
@@ -205,7 +208,25 @@ def plan_of(config: ExperimentConfig, method: Method, data: FederatedData, instr
 
 
 def terms_of(config: ExperimentConfig, method: Method) -> SumTerms:
-    """What is fixed for all sums of an experiment; raises as `plan_of` does."""
-    if not isinstance(method.aggregate, MeanAggregator):
+    """What is fixed for all sums of an experiment: in groups, whose means another rule compares, of logits.
+
+    Raises:
+        PayloadError: as `plan_of` does.
+    """
+    settings, rule = config.secure_aggregation, method.aggregate
+    aggregator = MeanLogits() if settings.group_size else rule
+    if not isinstance(aggregator, MeanAggregator):
         raise PayloadError("method", f"the aggregator of {method.name} is no mean; a masked sum gives nothing else")
-    return SumTerms(config.secure_aggregation, method.aggregate, config.payload.clipping_range)
+    return SumTerms(settings, aggregator, config.payload.clipping_range, rule if settings.group_size else None)
+
+
+def join_groups(groups: Sequence[SumOfClients], rule: Aggregator) -> SumOfClients:
+    """The teacher that a rule makes of the groups' means, and the sums of all counts."""
+    counts = (sum(each) for each in zip(*(astuple(group.counts) for group in groups), strict=True))
+    tests = [group.test_teacher_MC for group in groups if group.test_teacher_MC is not None]
+    return SumOfClients(
+        num_clients=sum(group.num_clients for group in groups),
+        teacher_NC=rule(np.stack([group.teacher_NC for group in groups])),
+        test_teacher_MC=rule(np.stack(tests)) if tests else None,
+        counts=Counts(*counts),
+    )

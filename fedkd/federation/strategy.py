@@ -23,7 +23,8 @@ from fedkd.federation.joining import meet, require_enough
 from fedkd.federation.messages import TRAIN, IndexArray, instruction_to_records, payload_bytes
 from fedkd.federation.observers import Observer
 from fedkd.federation.replies import ReplyDesk, Round
-from fedkd.federation.secure_rounds import Invitation, SecureRound, SecureRounds
+from fedkd.federation.secure_exchange import Invitation, SecureRound
+from fedkd.federation.secure_rounds import SecureRounds
 from fedkd.federation.server import Outcome, Server
 from fedkd.federation.workspace import Workspace
 from fedkd.records import RoundRecord, Seconds, Traffic
@@ -150,9 +151,8 @@ class DistillationStrategy(Strategy):
         """Nothing beyond what the run folder records."""
 
     def _draw(self, server_round: int) -> list[int]:
-        clients = self._config.clients
         here = sorted(self._nodes)
-        wanted = min(max(int(clients.fraction_train * len(here)), clients.min_train_nodes), len(here))
+        wanted = self._config.clients.num_drawn(len(here))
         rng = numpy_rng(self._config.run.seed, "clients", "round", server_round)
         return sorted(int(client) for client in rng.choice(here, size=wanted, replace=False))
 

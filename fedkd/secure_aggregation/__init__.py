@@ -8,14 +8,16 @@ guarantees and what it does not.
 from fedkd.secure_aggregation.client import Credentials, SecureClient
 from fedkd.secure_aggregation.client_state import ClientState, Memory, Stage
 from fedkd.secure_aggregation.encoding import DecodedSum, decode, encode, round_weights
+from fedkd.secure_aggregation.errors import BelowThresholdError
 from fedkd.secure_aggregation.keys import KeyPair, new_identity
 from fedkd.secure_aggregation.parameters import SessionParameters, Trust, VectorLayout, smallest_ring_bits
-from fedkd.secure_aggregation.policy import ClientPolicy
+from fedkd.secure_aggregation.policy import ClientPolicy, adjacent_client
 from fedkd.secure_aggregation.server import SecureServer, SumResult
 from fedkd.secure_aggregation.server_stages import ServerStage
 from fedkd.secure_aggregation.wire import Session
 
 __all__ = [
+    "BelowThresholdError",
     "ClientPolicy",
     "ClientState",
     "Credentials",
@@ -31,6 +33,7 @@ __all__ = [
     "SumResult",
     "Trust",
     "VectorLayout",
+    "adjacent_client",
     "decode",
     "encode",
     "new_identity",

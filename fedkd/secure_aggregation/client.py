@@ -194,7 +194,7 @@ class SecureClient:
 
     def _advertise(self, session: Session, parameters: SessionParameters | None) -> bytes:
         last = self._state.memory.session
-        if (last.run, last.group) == (session.run, session.group) and session.server_round <= last.server_round:
+        if last.run == session.run and session.server_round <= last.server_round:
             raise ReplayError(
                 f"round {session.server_round} of run {session.run!r} is asked for after {last.server_round}"
             )
