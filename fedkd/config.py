@@ -219,7 +219,9 @@ def _check_combinations(config: ExperimentConfig) -> None:
         for key, value in (("bounds", False), ("evaluate_clients_every", 0)):
             given = getattr(config.run, key)
             if given != value:
-                raise ConfigError(f"run.{key}", given, f"{value} with data.source = {SITES!r}: sites share no test split")
+                raise ConfigError(
+                    f"run.{key}", given, f"{value} with data.source = {SITES!r}: sites share no test split"
+                )
     if config.secure_aggregation.enabled:
         _check_secure_aggregation(config, built)
     if student.patience and not student.holdout_fraction:

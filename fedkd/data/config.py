@@ -96,7 +96,9 @@ class DataConfig(Section):
     def _sites(self) -> Self:
         if self.source != SITES:
             if self.classes:
-                raise ValueError(f"classes = {list(self.classes)} is for source = {SITES!r} only; a source names its own")
+                raise ValueError(
+                    f"classes = {list(self.classes)} is for source = {SITES!r} only; a source names its own"
+                )
             return self
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes = {list(self.classes)}; source = {SITES!r} needs the name of each class, once")

@@ -31,7 +31,7 @@ def load_server_data(config: DataConfig, num_clients: int, seed: int) -> Federat
     public = read_public(Path(config.root) / "public", config.image_size)
     if len(public[0]) != config.public.size:
         raise DataError(
-            f"data.public.size = {config.public.size} is not allowed: {config.root}/public holds {len(public[0])} images"
+            f"data.public.size = {config.public.size} is not allowed: {config.root}/public holds {len(public[0])}"
         )
     test = _fitted(read_labelled(Path(config.root) / "test", config.image_size), config, public)
     return _assemble(config, num_clients, seed, public, {}, _empty(test), test)

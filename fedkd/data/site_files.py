@@ -1,9 +1,7 @@
 """What lies in one folder of a site or of its server: images with classes, or the public set without.
 
-| path | images with classes | public set |
-| --- | --- | --- |
-| an `.npz` file, or a folder that holds one and no class folders | arrays `images` and `labels` | array `images`, `labels` where they are known |
-| a folder | `<class>/*.png` or `*.jpg` | images in it and its subfolders, in the order of their paths |
+An `.npz` file, or a folder that holds one: the arrays `images` and `labels`; a public set needs no labels.
+Any other folder: `<class>/*.png` or `*.jpg`; of a public set, all images in it and below, in the order of their paths.
 
 Arrays are uint8, N×H×W or N×H×W×C; labels are integers from 0.
 
