@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fedkd.records import RunRecord, SecureSum
 from fedkd.reporting.elements import paragraph, section, table
-from fedkd.reporting.formatting import duration, number, size
+from fedkd.reporting.formatting import duration, number, percent, size
 
 
 def secure_section(run: RunRecord) -> str:
@@ -26,9 +26,10 @@ def secure_section(run: RunRecord) -> str:
         for record in run.history
         if record.secure_sum is not None and record.secure_sum.adjacent_client is not None
     ]
+    num_sums = sum(max(1, len(each.groups)) for each in sums if not each.failure)
     said = (
-        f"The server saw {len(sums) - len(failures)} sums over clients and no client's answers. A mean of them "
-        f"is known to within {number(sums[-1].resolution)}. Clients missing at the last stage are in the sum."
+        f"The server saw {num_sums} sums over clients and no client's answers. A mean of them is known to within "
+        f"{number(sums[-1].resolution)}.{_clipped(run)} Clients missing at the last stage are in the sum."
     )
     body = [paragraph(said), table("All rounds together, by stage", head, rows, "tnnnn")]
     if failures:
@@ -37,6 +38,11 @@ def secure_section(run: RunRecord) -> str:
         warning = "Cohorts that differ from the one before by one client: the two sums together may reveal its answers."
         body += [paragraph(warning, "warn"), table("Such cohorts", ("Round", "Client"), adjacent, "nn")]
     return section("secure", "Secure aggregation", *body)
+
+
+def _clipped(run: RunRecord) -> str:
+    fractions = [record.clipped_fraction for record in run.history if record.clipped_fraction is not None]
+    return f" Clipped were {percent(sum(fractions) / len(fractions))} of all logits." if fractions else ""
 
 
 def _stage_row(stage: str, sums: Sequence[SecureSum]) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ DOCUMENTS = [*READMES, *PAGES]
 GROUPS = tomllib.loads((Path(__file__).parent / "elsewhere.toml").read_text(encoding="utf-8"))["group"]
 ELSEWHERE = {command for group in GROUPS for command in group["commands"]}
 LANGUAGES = {"sh", "python", "toml", "text"}
-RUN_HERE = ("config", "data", "predict", "report", "simulate", "study", "watch")
+RUN_HERE = ("config", "identities", "data", "predict", "report", "simulate", "study", "watch")
 SHORTER = ("run.rounds=1", "run.bounds=false", "training.epochs=1", "student.epochs=1")
 PLACEHOLDERS = {"DATA": "data", "METHOD": "fkd", "ALPHA": "0.1", "SEED": "0", "NAME": "digits-methods"}
 

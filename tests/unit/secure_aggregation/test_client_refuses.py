@@ -372,6 +372,16 @@ def test_round_is_not_begun_twice(make_round):
         running.answer(ServerStage.ADVERTISEMENTS, VICTIM, running.requests[ServerStage.ADVERTISEMENTS][VICTIM])
 
 
+def test_client_is_in_one_sum_a_round(make_round):
+    """Two groups of one round with the same student: their sums would tell its vector apart."""
+    running = make_round(4)
+    running.run()
+    other = make_round(4, session=Session("run", 1, group=1))
+    other.clients[VICTIM] = running.clients[VICTIM].next_round()
+    with pytest.raises(errors.ReplayError, match="round 1 of run 'run'"):
+        other.run()
+
+
 def test_confirmation_is_refused_where_identities_do_not_sign(make_round):
     running = make_round(4)
     running.run(until=ServerStage.UNMASKING_SHARES)
