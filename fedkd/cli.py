@@ -13,7 +13,9 @@ import typer
 from rich.console import Console
 
 from fedkd._version import __version__
-from fedkd.errors import ConfigError, FedkdError
+from fedkd.command_line import AsJson, Overrides, Quiet, err, errors_as_lines, out, print_error
+from fedkd.deploy_cli import deploy_app
+from fedkd.errors import ConfigError
 
 app = typer.Typer(
     name="fedkd",
@@ -23,34 +25,9 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out, err = Console(), Console(stderr=True)
+app.add_typer(deploy_app)
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="An experiment, as a TOML file.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a key of the file; may be repeated."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, alone, on standard output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no tables, only errors.")]
-
-
-@contextmanager
-def _errors_as_lines() -> Iterator[None]:
-    """One line on standard error for whatever goes wrong; the traceback of a defect only with FEDKD_DEBUG=1."""
-    try:
-        yield
-    except FedkdError as error:
-        _print_error(f"error: {error}")
-        raise typer.Exit(error.exit_code) from error
-    except Exception as error:  # the last line of defence: a person gets a sentence, not a traceback
-        if isinstance(error, typer.Exit) or os.environ.get("FEDKD_DEBUG"):
-            raise
-        _print_error(f"unexpected error: {type(error).__name__}: {error} (FEDKD_DEBUG=1 shows where)")
-        raise typer.Exit(1) from error
-
-
-def _print_error(message: str) -> None:
-    err.print(" ".join(message.split()), style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.callback(invoke_without_command=True)
@@ -87,7 +64,7 @@ def simulate(
     """Run one experiment: a whole federation on this machine, or on a Ray cluster."""
     if (config_path is None) == (resume_from is None):
         raise typer.BadParameter("give an experiment to run, or --resume with a run to go on with", param_hint="CONFIG")
-    with _errors_as_lines():
+    with errors_as_lines():
         from fedkd.config import load_config
         from fedkd.console import ProgressBar, print_results
         from fedkd.experiment import resume, run
@@ -122,7 +99,7 @@ def config(
     ] = False,
 ) -> None:
     """Print an experiment with every key resolved, as TOML."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from fedkd.config import load_config, with_absolute_paths
         from fedkd.reporting.files import to_toml
 
@@ -154,7 +131,7 @@ def study(
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment over a grid and seeds, or go on with it; the same command resumes."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from fedkd.config import RayConfig
         from fedkd.study import load_study
         from fedkd.study.terminal import dry_run_lines, run_and_report
@@ -171,7 +148,7 @@ def study(
             err.print(f"interrupted; go on with the same command ({loaded.folder})", highlight=False, markup=False)
             raise typer.Exit(130) from None
         for line in failed:
-            _print_error(line)
+            print_error(line)
         if failed:
             raise typer.Exit(1)
 
@@ -189,7 +166,7 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Write the report of a run anew, or compare several runs on one page, and print the result tables."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from fedkd.console import print_results
         from fedkd.experiment import read_run, write_comparison, write_report
 
@@ -211,7 +188,7 @@ def watch(
     ] = 1.0,
 ) -> None:
     """Show a run while it is going: rounds, accuracies, time. Ends with the run; exit code 1 if it was stopped."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from fedkd.reporting import RunStore
         from fedkd.reporting.watch import watch as watch_run
 
@@ -232,7 +209,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Classify images with the student of a run."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from fedkd.prediction import predict as classify
 
         predictions = classify(run_dir, images)
@@ -256,7 +233,7 @@ def data(
     ] = None,
 ) -> None:
     """Show an experiment's data: sizes, public digest, partition and its skew; or what there is to choose from."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from fedkd.console import available_lines, data_lines
 
         if config_path is None and (overrides or plot or export_to):
@@ -289,7 +266,7 @@ SitePath = Annotated[Path, typer.Argument(metavar="SITE", help="A site, as a TOM
 @client_app.command(name="run", epilog="Example:  fedkd client run site.toml")
 def client_run(site_path: SitePath) -> None:
     """Take part in the federations of one SuperLink, until stopped."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from fedkd.federation.site.settings import load_site
 
         site = load_site(site_path)
@@ -305,7 +282,7 @@ def client_run(site_path: SitePath) -> None:
 @client_app.command(name="bundle")
 def client_bundle() -> None:
     """Print the SHA-256 of the app's bundle that this installation serves."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from fedkd.federation.bundle import bundle_hash
 
         typer.echo(bundle_hash())
@@ -317,7 +294,7 @@ def identities(
     clients: Annotated[int, typer.Option("--clients", metavar="N", min=1, help="Clients 0 to N - 1.")],
 ) -> None:
     """Make the identities that clients sign with against an active server, and the roster of them; none is replaced."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from fedkd.federation.identities import ROSTER, make_identities
 
         roster = make_identities(folder, range(clients))

@@ -70,9 +70,7 @@ def make_certificate(authority: Path, folder: Path, name: str, hosts: Sequence[s
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )
     write_once(folder / f"{name}.crt", builder.sign(issuer_key, hashes.SHA256()).public_bytes(Encoding.PEM))
 

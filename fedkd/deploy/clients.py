@@ -5,9 +5,9 @@ from __future__ import annotations
 from fedkd.deploy.engine_files import write_engine_files
 from fedkd.deploy.folder import Deployment
 from fedkd.deploy.operator import unregister
-from fedkd.deploy.private_files import give_to
+from fedkd.deploy.initialise import give_data
 from fedkd.deploy.sites import hand_out, make_site, put_away
-from fedkd.federation.identities import ROSTER
+from fedkd.federation.identities import ROSTER, make_identities
 from fedkd.reporting.files import naming_failures
 
 
@@ -22,7 +22,7 @@ def add_client(deployment: Deployment) -> tuple[Deployment, int]:
     client = min(set(range(len(clients) + 1)) - set(clients))
     changed = _with_clients(deployment, (*clients, client))
     make_site(changed, client)
-    give_to(changed.data, changed.settings.uid, changed.settings.gid)
+    give_data(changed)
     return changed, client
 
 
@@ -39,6 +39,7 @@ def revoke_client(deployment: Deployment, client: int) -> Deployment:
     with naming_failures("remove", deployment.identities / ROSTER):
         (deployment.identities / ROSTER).unlink()
     changed = _with_clients(deployment, tuple(each for each in deployment.settings.clients if each != client))
+    make_identities(changed.identities, changed.settings.clients)
     hand_out(changed)
     return changed
 

@@ -28,6 +28,12 @@ x-client: &client
   pids_limit: 256
   mem_limit: 2g
   cpus: 1.0
+  healthcheck:
+    test: [CMD, python3, /etc/fedkd/healthy.py, "process:fedkd.federation.site.supernode"]
+    interval: 10s
+    timeout: 5s
+    retries: 3
+    start_period: 60s
   logging: {driver: json-file, options: {max-size: 10m, max-file: "3"}}
 """
 

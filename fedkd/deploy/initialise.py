@@ -97,8 +97,19 @@ def _complete(deployment: Deployment) -> None:
         make_site(deployment, client)
     write_connection(deployment)
     write_engine_files(deployment)
-    for path in (deployment.runs, deployment.folder / "server", deployment.authority / "ca.crt", deployment.data):
+    for path in (deployment.runs, deployment.folder / "server", deployment.authority / "ca.crt"):
         give_to(path, settings.uid, settings.gid)
+    give_data(deployment)
+
+
+def give_data(deployment: Deployment) -> None:
+    """Let the containers' user own the data, if they lie in the deployment's folder; others' data stay theirs.
+
+    Raises:
+        RunFolderError: the system refuses.
+    """
+    if deployment.data.is_relative_to(deployment.folder):
+        give_to(deployment.data, deployment.settings.uid, deployment.settings.gid)
 
 
 def _known(folder: Path, wanted: DeploymentSettings) -> Deployment:

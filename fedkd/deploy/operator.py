@@ -62,7 +62,11 @@ def register(deployment: Deployment) -> list[int]:
         DeploymentError: the SuperLink does not answer, or refuses a key.
     """
     nodes = list_nodes(deployment)
-    known = {client: node for client, node in node_ids(deployment).items() if nodes.get(node, "unregistered") != "unregistered"}
+    known = {
+        client: node
+        for client, node in node_ids(deployment).items()
+        if nodes.get(node, "unregistered") != "unregistered"
+    }
     new = [client for client in deployment.settings.clients if client not in known]
     for client in new:
         key = str(deployment.site(client) / "keys" / "node.pub")

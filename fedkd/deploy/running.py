@@ -24,17 +24,22 @@ _PATIENCE = 90.0
 """Seconds in which a SuperLink that was just started must answer."""
 
 
-def start(deployment: Deployment) -> list[int]:
+def start(deployment: Deployment, *, restart: bool = False) -> list[int]:
     """Start the server, register the keys that the SuperLink does not know, start the clients of this host; returns the
     clients whose keys were registered.
+
+    Args:
+        deployment: what to start.
+        restart: also restart what is running, so that it reads its files anew.
 
     Raises:
         DeploymentError: the engine or the SuperLink does not answer.
     """
-    compose(deployment, "up", "--detach", *SERVER_SERVICES)
+    up = ["up", "--detach", "--remove-orphans", *(["--force-recreate"] if restart else [])]
+    compose(deployment, *up, *SERVER_SERVICES)
     _wait_for_superlink(deployment)
     new = register(deployment)
-    compose(deployment, "up", "--detach", "--remove-orphans")
+    compose(deployment, *up, "--no-deps", *(f"client-{client}" for client in deployment.settings.clients))
     return new
 
 

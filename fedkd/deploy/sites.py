@@ -56,7 +56,9 @@ def make_site(deployment: Deployment, client: int) -> None:
     )
     write_once(site / "SITE.toml", text.encode())
     write_once(site / "compose.yaml", read_bytes(Path(settings.compose).with_name(SITE_COMPOSE)))
-    environment = f"FEDKD_IMAGE={settings.image}\nFEDKD_UID={settings.uid}\nFEDKD_GID={settings.gid}\nFEDKD_DATA=./data\n"
+    environment = (
+        f"FEDKD_IMAGE={settings.image}\nFEDKD_UID={settings.uid}\nFEDKD_GID={settings.gid}\nFEDKD_DATA=./data\n"
+    )
     write_once(site / ".env", environment.encode())
     hand_out(deployment)
 

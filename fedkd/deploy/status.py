@@ -68,7 +68,9 @@ def read_status(deployment: Deployment) -> DeploymentStatus:
             )
         )
     keys = deployment.server_keys
-    days = min(days_left(path) for path in (keys / "superlink.crt", keys / "gateway.crt", deployment.authority / "ca.crt"))
+    days = min(
+        days_left(path) for path in (keys / "superlink.crt", keys / "gateway.crt", deployment.authority / "ca.crt")
+    )
     return DeploymentStatus(tuple(found.values()), tuple(clients), days)
 
 
@@ -78,5 +80,7 @@ def last_error(deployment: Deployment, client: int) -> str:
     Raises:
         DeploymentError: the engine does not answer.
     """
-    found = [match["said"] for line in log_tail(deployment, f"client-{client}", _LINES) if (match := _ERROR.search(line))]
+    found = [
+        match["said"] for line in log_tail(deployment, f"client-{client}", _LINES) if (match := _ERROR.search(line))
+    ]
     return found[-1] if found else ""
