@@ -250,21 +250,65 @@ def data(
     ] = None,
     overrides: Overrides = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw the partition.")] = None,
+    export_to: Annotated[
+        Path | None,
+        typer.Option("--export", metavar="FOLDER", help="Write what each client and the server of a trial would hold."),
+    ] = None,
 ) -> None:
     """Show an experiment's data: sizes, public digest, partition and its skew; or what there is to choose from."""
     with _errors_as_lines():
         from fedkd.console import available_lines, data_lines
 
-        if config_path is None and (overrides or plot):
-            raise ConfigError("CONFIG", None, "an experiment, where --set or --plot is given")
+        if config_path is None and (overrides or plot or export_to):
+            raise ConfigError("CONFIG", None, "an experiment, where --set, --plot or --export is given")
         if config_path is None:
             lines = available_lines()
         else:
             from fedkd.config import load_config
 
-            lines = data_lines(load_config(config_path, overrides or ()), plot)
+            loaded = load_config(config_path, overrides or ())
+            lines = data_lines(loaded, plot)
+            if export_to is not None:
+                from fedkd.federation.site.export import export
+
+                lines.append(f"experiment over sites: {export(loaded, export_to)}")
         for line in lines:
             typer.echo(line)
+
+
+client_app = typer.Typer(
+    name="client",
+    help="A client at its own site: run it, check what it needs, tell which bundle it serves.",
+    no_args_is_help=True,
+)
+app.add_typer(client_app)
+
+SitePath = Annotated[Path, typer.Argument(metavar="SITE", help="A site, as a TOML file.")]
+
+
+@client_app.command(name="run", epilog="Example:  fedkd client run site.toml")
+def client_run(site_path: SitePath) -> None:
+    """Take part in the federations of one SuperLink, until stopped."""
+    with _errors_as_lines():
+        from fedkd.federation.site.settings import load_site
+
+        site = load_site(site_path)
+        from fedkd.federation.site.executor import log_to_stderr, run_site  # brings torch
+
+        log_to_stderr()
+        try:
+            run_site(site)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+@client_app.command(name="bundle")
+def client_bundle() -> None:
+    """Print the SHA-256 of the app's bundle that this installation serves."""
+    with _errors_as_lines():
+        from fedkd.federation.bundle import bundle_hash
+
+        typer.echo(bundle_hash())
 
 
 @app.command(epilog="Example:  fedkd identities keys/ --clients 10")

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from fedkd.aggregation import Aggregator, MeanAggregator
-from fedkd.config_errors import blaming_builder, config_error
-from fedkd.data.config import DataConfig
+from fedkd.config_errors import blaming_builder, config_error, read_toml
+from fedkd.data.config import SITES, DataConfig
 from fedkd.distillation import StudentConfig
 from fedkd.errors import ConfigError
 from fedkd.methods import REFERENCES, Method, MethodConfig, build_method, method_config_type
@@ -214,6 +214,13 @@ def _check_combinations(config: ExperimentConfig) -> None:
         raise ConfigError(
             "student.shards", student.shards, f"at most half of student.batch_size, which is {student.batch_size}"
         )
+    if config.data.source == SITES:
+        for key, value in (("bounds", False), ("evaluate_clients_every", 0)):
+            given = getattr(config.run, key)
+            if given != value:
+                raise ConfigError(
+                    f"run.{key}", given, f"{value} with data.source = {SITES!r}: sites share no test split"
+                )
     if config.secure_aggregation.enabled:
         _check_secure_aggregation(config, built)
     if student.patience and not student.holdout_fraction:
@@ -293,20 +300,6 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> ExperimentCo
     for override in overrides:
         apply_override(values, override)
     return parse_config(values)
-
-
-def read_toml(path: Path | str, argument: str = "CONFIG") -> dict[str, Any]:
-    """Read a TOML file.
-
-    Raises:
-        ConfigError: the file cannot be read or parsed; the error names it as the value of `argument`.
-    """
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as cause:
-        raise ConfigError(argument, str(path), f"a readable TOML file ({cause.strerror})") from cause
-    except ValueError as cause:  # not TOML, not UTF-8, or a number beyond Python's limit
-        raise ConfigError(argument, str(path), f"valid TOML ({cause})") from cause
 
 
 def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:

@@ -1,9 +1,12 @@
-"""Validation errors of pydantic, as errors that name the key, its value, what is allowed, and the nearest valid key."""
+"""What is wrong with a configuration: errors that name the key, its value, what is allowed, and the nearest valid key."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -58,3 +61,17 @@ def _known_keys(model: type[BaseModel], sections: list[str]) -> list[str]:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             model = annotation
     return list(model.model_fields)
+
+
+def read_toml(path: Path | str, argument: str = "CONFIG") -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed; the error names it as the value of `argument`.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as cause:
+        raise ConfigError(argument, str(path), f"a readable TOML file ({cause.strerror})") from cause
+    except ValueError as cause:  # not TOML, not UTF-8, or a number beyond Python's limit
+        raise ConfigError(argument, str(path), f"valid TOML ({cause})") from cause

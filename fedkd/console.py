@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fedkd.config import ExperimentConfig
 from fedkd.data.config import PartitionKind
 from fedkd.data.sources import available_sources
+from fedkd.errors import ConfigError
 from fedkd.experiment import RunObserver
 from fedkd.federation.workspace import open_workspace
 from fedkd.methods import available_methods
@@ -117,16 +118,19 @@ def partition_lines(partition: PartitionRecord) -> list[str]:
 def data_lines(config: ExperimentConfig, plot: Path | None) -> list[str]:
     """An experiment's data in words; draws the partition into `plot` where that is given."""
     data = open_workspace(config).data
+    partition = data.partition_record
     if plot is not None:
+        if partition is None:
+            raise ConfigError("--plot", str(plot), "nothing to draw: each client's samples are its own")
         with naming_failures("write", plot):
-            plot.write_text(partition_plot(data.partition_record).svg, encoding="utf-8")
+            plot.write_text(partition_plot(partition).svg, encoding="utf-8")
     return [
         f"source {config.data.source}: images {'x'.join(str(size) for size in data.input_shape)}, "
         f"{data.num_classes} classes ({', '.join(data.class_names)})",
-        f"private: {len(data.train)} samples over {config.clients.number} clients",
+        f"private: {len(data.train)} samples over {config.clients.number} clients" if partition else "private: unknown",
         f"public: {len(data.public_images_NCHW)} samples, digest {data.public_digest}",
         f"test: {len(data.test)} samples",
-        *partition_lines(data.partition_record),
+        *(partition_lines(partition) if partition else ()),
     ]
 
 

@@ -7,6 +7,7 @@
     ├── ModelError                  a model that is unknown or does not fit the data
     ├── PayloadError                something that left a client and cannot be used
     │   └── PublicSetMismatchError  client and server hold different public sets
+    ├── PolicyError                 what a client's own site does not allow
     ├── RoundError                  a federation that cannot go on
     ├── SecureAggregationError      a secure sum that is refused; `fedkd/secure_aggregation/errors.py` has its kinds
     ├── EngineError                 an engine that cannot start, or went down
@@ -88,6 +89,19 @@ class PublicSetMismatchError(PayloadError):
             f"the client's public set has digest {client_digest[:12]}…, the server's {server_digest[:12]}…; "
             "both must hold the same public samples in the same order",
         )
+
+
+class PolicyError(FedkdError):
+    """What a client's own site does not allow, whoever asks.
+
+    Args:
+        rule: the key of the policy, or one word.
+        detail: what was asked, and what is allowed.
+    """
+
+    def __init__(self, rule: str, detail: str) -> None:
+        self.rule, self.detail = rule, detail
+        super().__init__(f"{rule}: {detail}")
 
 
 class RoundError(FedkdError):

@@ -12,6 +12,7 @@ from typing import Any
 
 from fedkd._version import __version__
 from fedkd.config import ExperimentConfig, apply_override, parse_config
+from fedkd.data.config import SITES
 from fedkd.errors import ConfigError, DataError
 from fedkd.federation.bounds_cache import cached_bounds
 from fedkd.federation.checkpoints import Checkpoints
@@ -82,6 +83,7 @@ def run(config: ExperimentConfig, observer: RunObserver | None = None, federate:
         What was reached; the same is in `run.json` of the run folder, beside the student and the report.
 
     Raises:
+        ConfigError: a simulation of what lies with the clients.
         DataError: the data cannot be read or partitioned as asked.
         ModelError: a model cannot be imported or does not fit the data.
         RunFolderError: the run folder cannot be made or written.
@@ -89,6 +91,8 @@ def run(config: ExperimentConfig, observer: RunObserver | None = None, federate:
         RoundError: too few clients can take part, or no round was completed.
     """
     observer = observer or RunObserver()
+    if config.data.source == SITES and federate is simulate:
+        raise ConfigError("data.source", SITES, "a source that this machine holds; sites are reached by `flwr run`")
     workspace = open_workspace(config)
     for name in {*config.clients.models, config.student.model}:
         workspace.build_model(name, seed=config.run.seed)  # refuses what does not fit before a folder is made
@@ -235,7 +239,8 @@ def _create_folder(config: ExperimentConfig) -> RunStore:
 
 def _describe(store: RunStore, config: ExperimentConfig, workspace: Workspace) -> None:
     """Write what the run is. The configuration comes last: where it is, all of it is, and the run can be resumed."""
-    store.write_partition(workspace.data.partition_record)
+    if workspace.data.partition_record is not None:
+        store.write_partition(workspace.data.partition_record)
     store.write_environment(
         {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -43,7 +43,8 @@ def predict(run_dir: Path | str, images: Path | str) -> list[Prediction]:
     record = store.read_run()
     if not store.student_path.is_file():
         raise RunFolderError(f"{store.path} has no student: method {record.method} leaves none")
-    class_names = store.read_partition().class_names
+    data = parse_config(store.read_config()).data
+    class_names = data.classes or store.read_partition().class_names
     input_shape = _input_shape(store)
     names, images_NCHW = load_images(Path(images), input_shape)
     model = _student(store, input_shape, len(class_names))

@@ -13,6 +13,9 @@ _checked_source_name = checked_by(check_source_name)
 
 PartitionKind = Literal["iid", "dirichlet", "pathological", "shard", "linear", "square", "exponential", "natural_id"]
 
+SITES = "sites"
+"""The source of a deployed federation: private samples lie with the clients, public and test ones with the server."""
+
 SAME_SOURCE = "same"
 """The public source that is no source: samples held out of the private one's training split."""
 
@@ -65,8 +68,14 @@ class HeterogeneityConfig(Section):
 class DataConfig(Section):
     """Everything that decides which samples there are and who holds them."""
 
-    source: str = Field("digits", description="source of private and test samples: a name, huggingface:<id>, or a path")
-    root: str = Field("data", description="folder that holds the source's files (npz: the file itself)")
+    source: str = Field(
+        "digits",
+        description="source of private and test samples: a name, huggingface:<id>, a path, or sites: each client's own",
+    )
+    root: str = Field(
+        "data", description="folder that holds the source's files (npz: the file itself; sites: the server's folder)"
+    )
+    classes: tuple[str, ...] = Field((), strict=False, description="sites: names of the classes, in their order")
     train_size: int | None = Field(
         None, ge=1, description="private samples to keep, drawn blind to class; all if unset"
     )
@@ -81,7 +90,23 @@ class DataConfig(Section):
     @field_validator("source")
     @classmethod
     def _known_source(cls, name: str) -> str:
-        return _checked_source_name(name)
+        return name if name == SITES else _checked_source_name(name)
+
+    @model_validator(mode="after")
+    def _sites(self) -> Self:
+        if self.source != SITES:
+            if self.classes:
+                raise ValueError(
+                    f"classes = {list(self.classes)} is for source = {SITES!r} only; a source names its own"
+                )
+            return self
+        if not self.classes or len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"classes = {list(self.classes)}; source = {SITES!r} needs the name of each class, once")
+        if self.public.source != SAME_SOURCE or self.heterogeneity != HeterogeneityConfig():
+            raise ValueError(
+                f"source = {SITES!r} takes samples as they lie at each site: leave out public.source and heterogeneity"
+            )
+        return self
 
     @model_validator(mode="after")
     def _public_is_not_private(self) -> Self:

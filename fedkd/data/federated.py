@@ -51,7 +51,7 @@ class FederatedData:
         num_classes: number of classes.
         class_names: names of the classes, in the order of the labels.
         input_shape: channels, height, width of every image.
-        partition_record: how the private samples lie over the clients.
+        partition_record: how the private samples lie over the clients; `None` where nobody knows.
         heterogeneity: how clients differ beyond the partition.
         seed: root seed of all of it.
     """
@@ -65,7 +65,7 @@ class FederatedData:
     num_classes: int
     class_names: tuple[str, ...]
     input_shape: InputShape
-    partition_record: PartitionRecord
+    partition_record: PartitionRecord | None
     heterogeneity: HeterogeneityConfig
     seed: int
 

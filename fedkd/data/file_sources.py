@@ -40,12 +40,21 @@ def load_image_folder(root: Path, image_size: int | None) -> Source:
             f"image folder {str(root)!r} holds test/ but no train/; allowed: both, train/ alone, or neither"
         )
     train_folder = root / "train" if has_train else root
-    class_names = _class_folders(train_folder)
-    train = _read_classes(train_folder, class_names, class_names, image_size)
+    train, class_names = read_class_folders(train_folder, image_size)
     test = None
     if has_test:
         test = _read_classes(root / "test", _class_folders(root / "test"), class_names, image_size)
     return Source(train, test, len(class_names), class_names)
+
+
+def read_class_folders(folder: Path, image_size: int | None) -> tuple[LabelledImages, tuple[str, ...]]:
+    """Read `folder/<class>/*`; returns images labelled by position in the names of the classes, and those names.
+
+    Raises:
+        DataError: as `load_image_folder` does.
+    """
+    class_names = _class_folders(folder)
+    return _read_classes(folder, class_names, class_names, image_size), class_names
 
 
 def _class_folders(folder: Path) -> tuple[str, ...]:
@@ -99,7 +108,7 @@ def load_npz(path: Path) -> Source:
     train, test = (
         LabelledImages(
             npz_images(arrays[f"x_{split}"], f"x_{split}", path),
-            _npz_labels(arrays[f"y_{split}"], f"y_{split}", len(arrays[f"x_{split}"]), path),
+            npz_labels(arrays[f"y_{split}"], f"y_{split}", len(arrays[f"x_{split}"]), path),
         )
         for split in ("train", "test")
     )
@@ -138,7 +147,12 @@ def npz_images(images: npt.NDArray[Any], key: str, path: Path) -> ByteArray:
     return np.ascontiguousarray(channels_first)
 
 
-def _npz_labels(labels: npt.NDArray[Any], key: str, num_images: int, path: Path) -> IntArray:
+def npz_labels(labels: npt.NDArray[Any], key: str, num_images: int, path: Path) -> IntArray:
+    """Return the labels under `key` as int64, [N].
+
+    Raises:
+        DataError: another dtype, or not one for each image.
+    """
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (num_images,):
         raise DataError(
             f"npz file {str(path)!r}: {key} is a {labels.dtype} array of shape {labels.shape}; "

@@ -18,6 +18,7 @@ from flwr.clientapp import ClientApp
 from fedkd.aggregation import Weights
 from fedkd.config import ExperimentConfig, load_config, parse_config
 from fedkd.errors import ConfigError, PayloadError
+from fedkd.federation.bundle import EXPERIMENT_KEY
 from fedkd.federation.client import Client, Work
 from fedkd.federation.messages import (
     Absence,
@@ -33,9 +34,6 @@ from fedkd.federation.secure_messages import SecureRequest, answer_to_records, h
 from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.workspace import open_workspace
 from fedkd.seeding import numpy_rng
-
-EXPERIMENT_KEY = "experiment"
-"""Key of Flower's run config that holds the resolved configuration as JSON."""
 
 DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "simulations" / "digits.toml"
 """What an empty experiment stands for; it travels in the app's bundle, beside the package."""

@@ -28,6 +28,9 @@ from fedkd.types import FloatArray
 HELLO = "query.hello"
 TRAIN = "train"
 
+POLICY = 2001
+"""Error code of a reply by which a client says that its own site does not allow what was asked."""
+
 _HEADER, _METRICS, _WEIGHTS, _LOGITS = "header", "metrics", "weights", "logits"
 _PUBLIC, _CONSENSUS, _EVALUATION = "public", "consensus", "evaluation"
 
@@ -128,7 +131,8 @@ def content_of(message: Message) -> RecordDict:
         PayloadError: an error came in its place.
     """
     if message.has_error():
-        raise PayloadError("client_error", one_line(str(message.error.reason)))
+        reason = "policy" if message.error.code == POLICY else "client_error"
+        raise PayloadError(reason, one_line(str(message.error.reason)))
     return message.content
 
 

@@ -13,8 +13,8 @@ from flwr.clientapp import ClientApp
 from fedkd.config import ExperimentConfig
 from fedkd.data.federated import FederatedData
 from fedkd.errors import RunFolderError
+from fedkd.federation.bundle import EXPERIMENT_KEY
 from fedkd.federation.checkpoints import Checkpoints
-from fedkd.federation.client_app import EXPERIMENT_KEY
 from fedkd.federation.client_app import app as client_app
 from fedkd.federation.engines import LocalGrid, SimulatedGrid
 from fedkd.federation.engines.flower import run_under_flower

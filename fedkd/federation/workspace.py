@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from fedkd.config import ExperimentConfig
-from fedkd.data.config import DataConfig
+from fedkd.data.config import SITES, DataConfig
+from fedkd.data.deployed import load_server_data
 from fedkd.data.federated import FederatedData, cached_federated_data
 from fedkd.data.images import to_float
 from fedkd.distillation.distiller import PublicBatch
@@ -104,7 +105,8 @@ _PROVIDED: dict[tuple[DataConfig, int, int], FederatedData] = {}
 @lru_cache(maxsize=2)
 def _open(data: DataConfig, num_clients: int, seed: int, device: torch.device) -> Workspace:
     provided = _PROVIDED.get((data, num_clients, seed))
-    return Workspace(provided or cached_federated_data(data, num_clients, seed), device)
+    load = load_server_data if data.source == SITES else cached_federated_data
+    return Workspace(provided or load(data, num_clients, seed), device)
 
 
 def resolve_device(name: str) -> torch.device:

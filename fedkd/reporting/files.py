@@ -31,10 +31,11 @@ def naming_failures(action: str, path: Path) -> Iterator[None]:
         raise RunFolderError(f"cannot {action} {path}: {cause.strerror or cause}") from cause
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Write `content` so that a reader sees the old file or the new one, never a part.
 
-    The bytes go to a neighbour of `path`, reach the disk, and take the name with one rename.
+    The bytes go to a neighbour of `path`, reach the disk, and take the name with one rename. `mode` is what the file
+    may be used for, and by whom, less what the process's umask takes away.
 
     Raises:
         RunFolderError: the folder is missing, read-only or full. The old file, if any, is left as it was.
@@ -42,7 +43,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     neighbour = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with naming_failures("write", path):
         try:
-            with neighbour.open("xb") as file:
+            with open(neighbour, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

@@ -9,7 +9,7 @@ import pytest
 from flwr.app import Message
 
 from fedkd.config import ExperimentConfig, parse_config
-from fedkd.federation.client_app import EXPERIMENT_KEY
+from fedkd.federation.bundle import EXPERIMENT_KEY
 from fedkd.federation.client_app import app as client_app
 from fedkd.federation.engines import LocalGrid
 from fedkd.federation.observers import Observer

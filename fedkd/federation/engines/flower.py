@@ -25,10 +25,9 @@ from pathlib import Path
 
 import tomli_w
 
-from fedkd._version import __version__
 from fedkd.config import ExperimentConfig, with_absolute_paths
 from fedkd.errors import ConfigError, FedkdError, RoundError
-from fedkd.federation.client_app import EXPERIMENT_KEY
+from fedkd.federation.bundle import EXPERIMENT_KEY, app_manifest
 from fedkd.federation.engines import guard
 from fedkd.federation.engines.internals import HEALTH_PATH, RUNTIME_ENVIRONMENT
 from fedkd.federation.engines.relay import MAILBOX_KEY, Mailbox
@@ -89,27 +88,9 @@ def _write_home(folder: Path, port: int, config: ExperimentConfig) -> Mailbox:
     connection = {"address": f"127.0.0.1:{port}", "insecure": True}
     _write_toml(folder / "config.toml", {"superlink": {"default": _CONNECTION, _CONNECTION: connection}})
     _write_toml(folder / "run.toml", {EXPERIMENT_KEY: config.model_dump_json(), MAILBOX_KEY: str(mailbox)})
-    _write_toml(app / "pyproject.toml", _app_manifest())
+    manifest = app_manifest("fedkd.federation.engines.relay:app", **{MAILBOX_KEY: ""})
+    _write_toml(app / "pyproject.toml", manifest)
     return Mailbox(mailbox)
-
-
-def _app_manifest() -> dict[str, object]:
-    """An app without code of its own: its parts are imported from the fedkd that this process runs."""
-    return {
-        "project": {"name": "fedkd", "version": __version__, "description": "fedkd", "license": "Apache-2.0"},
-        "tool": {
-            "flwr": {
-                "app": {
-                    "publisher": "fedkd",
-                    "components": {
-                        "serverapp": "fedkd.federation.engines.relay:app",
-                        "clientapp": "fedkd.federation.client_app:app",
-                    },
-                    "config": {EXPERIMENT_KEY: "", MAILBOX_KEY: ""},
-                }
-            }
-        },
-    }
 
 
 def _write_toml(path: Path, content: dict[str, object]) -> None:

@@ -1,0 +1,66 @@
+"""The app that a deployment sends around: a manifest, and no code of its own.
+
+Its components are imported from the fedkd that is installed where they run. So the bundle is a function of the version
+of fedkd alone, and whoever has the same version can tell its hash without having seen it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from fedkd._version import __version__
+from fedkd.errors import RunFolderError
+
+_MANIFEST = "pyproject.toml"
+
+EXPERIMENT_KEY = "experiment"
+"""Key of Flower's run config that holds the resolved configuration as JSON."""
+
+
+def app_manifest(server_app: str = "fedkd.flower_app:app", **run_config: str) -> dict[str, Any]:
+    """A manifest of an app without code of its own; `run_config` has the keys that a run may set besides the
+    experiment.
+    """
+    return {
+        "project": {"name": "fedkd", "version": __version__, "description": "fedkd", "license": "Apache-2.0"},
+        "tool": {
+            "flwr": {
+                "app": {
+                    "publisher": "fedkd",
+                    "components": {"serverapp": server_app, "clientapp": "fedkd.federation.client_app:app"},
+                    "config": {EXPERIMENT_KEY: "", **run_config},
+                }
+            }
+        },
+    }
+
+
+def write_app(folder: Path) -> None:
+    """Write the app that a deployment runs into a folder, for `flwr run FOLDER`.
+
+    Raises:
+        RunFolderError: the disk refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MANIFEST).write_text(tomli_w.dumps(app_manifest()), encoding="utf-8")
+    except OSError as cause:
+        raise RunFolderError(f"cannot write {folder / _MANIFEST}: {cause.strerror}") from cause
+
+
+@cache
+def bundle() -> bytes:
+    """The bundle that `flwr run` makes of this app, byte for byte."""
+    from flwr.cli.build import build_fab_from_files  # brings Flower's command line with it
+
+    return build_fab_from_files({_MANIFEST: tomli_w.dumps(app_manifest()).encode()})[0]
+
+
+def bundle_hash(content: bytes | None = None) -> str:
+    """SHA-256 of a bundle, in hex; of this installation's where none is given."""
+    return hashlib.sha256(bundle() if content is None else content).hexdigest()

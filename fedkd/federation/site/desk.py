@@ -1,0 +1,114 @@
+"""One message at a site: bundle, policy, client app, state, audit; then, and not before, there is a reply."""
+
+from __future__ import annotations
+
+import logging
+
+from flwr.app import Context, Error, Message
+
+from fedkd.config import ExperimentConfig
+from fedkd.errors import ConfigError, FedkdError, ModelError, PayloadError, PolicyError
+from fedkd.federation.bundle import EXPERIMENT_KEY
+from fedkd.federation.client_app import app, config_of
+from fedkd.federation.engines.internals import CLIENT_RAISED, pack_records
+from fedkd.federation.messages import HELLO, POLICY, Absence, absence_from_records, one_line, reply_from_records
+from fedkd.federation.references import compose_method
+from fedkd.federation.secure_messages import answer_from_records, has_request, request_from_records
+from fedkd.federation.site.audit import AuditLog
+from fedkd.federation.site.holdings import Holdings
+from fedkd.federation.site.policy import check_bundle, check_experiment, check_own_code, check_usage, what_is_asked
+from fedkd.federation.site.settings import SiteConfig
+from fedkd.federation.site.state import SiteState
+from fedkd.federation.workspace import provide_data
+
+logger = logging.getLogger(__name__)
+
+_SAYABLE = (ConfigError, ModelError, PayloadError, PolicyError)
+"""Errors that speak of what the server sent. Others may name this site's files, and are told by their kind alone."""
+
+
+class Desk:
+    """Answers the messages of a server, within what the site's policy allows.
+
+    Args:
+        site: who this is, and what it refuses.
+        holdings: its data.
+        state: what it keeps.
+        audit: what it writes down.
+    """
+
+    def __init__(self, site: SiteConfig, holdings: Holdings, state: SiteState, audit: AuditLog) -> None:
+        self._site, self._holdings, self._state, self._audit = site, holdings, state, audit
+        self._provided: ExperimentConfig | None = None
+
+    def answer(self, message: Message, context: Context, bundle: bytes) -> Message:
+        """Answer one message; whatever goes wrong becomes an error reply.
+
+        Raises:
+            RunFolderError: the audit log cannot be written, so nothing may leave.
+        """
+        asked, run_id, group = message.metadata.message_type, message.metadata.run_id, message.metadata.group_id
+        server_round, queries = int(group) if group.isdecimal() else None, 0
+        try:
+            check_bundle(self._site.policy, bundle)
+            self._admit(context)
+            server_round, queries = what_is_asked(message)
+            if server_round is not None:
+                usage = self._state.usage_with(run_id, server_round, queries)
+                check_usage(self._site.policy, usage)
+                self._state.keep_usage(usage)
+            reply = self._work(message, context)
+            kind = _kind(message, reply)
+        except Exception as cause:  # one bad message must not end the client
+            reason = _reason(cause)
+            self._audit.refused(run_id, server_round, asked, reason)
+            logger.warning("refused: %s", reason, exc_info=None if isinstance(cause, _SAYABLE) else cause)
+            code = POLICY if isinstance(cause, PolicyError) else CLIENT_RAISED
+            return Message(Error(code, f"client {self._site.client}: {reason}"), reply_to=message)
+        self._audit.released(run_id, server_round, asked, kind, queries, pack_records(reply.content))
+        logger.info("%s, round %s: sent %s", asked, server_round, kind)
+        return reply
+
+    def _admit(self, context: Context) -> None:
+        """Check the experiment, and let the client app find this site's data under it."""
+        check_own_code(context.run_config.get(EXPERIMENT_KEY))
+        config = config_of(context)
+        check_experiment(self._site, config, compose_method(config.method))
+        if config is not self._provided:
+            provide_data(config, self._holdings.data(config))
+            self._provided = config
+
+    def _work(self, message: Message, context: Context) -> Message:
+        """Let the client app answer; what it keeps is on disk before anybody sees the reply."""
+        own = Context(
+            run_id=context.run_id,
+            node_id=context.node_id,
+            node_config={"partition-id": self._site.client, "num-partitions": self._site.num_clients},
+            state=self._state.load(context.run_id),
+            run_config=context.run_config,
+        )
+        reply = app(message, own)
+        self._state.save(own.run_id, own.state)
+        return reply
+
+
+def _reason(cause: Exception) -> str:
+    if isinstance(cause, _SAYABLE):
+        return one_line(f"{type(cause).__name__}: {cause}")
+    kind = type(cause).__name__ if isinstance(cause, FedkdError) else f"unexpected {type(cause).__name__}"
+    return f"{kind}; the log of this site says more"
+
+
+def _kind(message: Message, reply: Message) -> str:
+    """What leaves, in a word or two."""
+    if message.metadata.message_type == HELLO:
+        return "introduction"
+    if absence_from_records(reply.content) is not None:
+        return "absence"
+    if has_request(message.content):
+        if answer_from_records(reply.content).aborted:
+            return "withdrawal"
+        stage = request_from_records(message.content).stage
+        return "masked logits" if stage == "mask" else f"key agreement ({stage})"
+    given = reply_from_records(reply.content)
+    return "model weights" if not isinstance(given, Absence) and given.weights is not None else "logits"

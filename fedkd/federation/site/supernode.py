@@ -1,0 +1,36 @@
+"""Flower's SuperNode as a program that `courier` starts; imports nothing of ours, so that it is small.
+
+    python -m fedkd.federation.site.supernode FLOWER-SUPERNODE-OPTION...
+
+It is Flower's own program but for three things: it looks twelve times as often for messages and replies (every quarter
+of a second instead of every three), it ends with its parent, however that ends, and it ends where its main loop does.
+Private to Flower, as `engines/internals.py` is, and pinned by the same test.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from types import SimpleNamespace
+
+from flwr.supercore.app_utils import start_parent_process_monitor
+from flwr.supernode import start_client_internal
+from flwr.supernode.cli.flower_supernode import flower_supernode
+
+_HASTE = 12
+
+
+def main() -> None:
+    """Run Flower's SuperNode with this process's arguments."""
+    start_client_internal.time = SimpleNamespace(  # type: ignore[attr-defined]
+        sleep=lambda seconds: time.sleep(seconds / _HASTE)
+    )
+    start_parent_process_monitor(os.getppid())
+    sys.argv[0] = "flower-supernode"
+    flower_supernode()
+    os._exit(1)  # the main loop is over, and a thread of the Runtime API would live on without it
+
+
+if __name__ == "__main__":
+    main()
