@@ -279,6 +279,22 @@ def client_run(site_path: SitePath) -> None:
             raise typer.Exit(130) from None
 
 
+@client_app.command(name="check", epilog="Example:  fedkd client check site.toml")
+def client_check(site_path: SitePath) -> None:
+    """Look at a site's data, keys, connection and policy; exit code 1 if anything is wrong."""
+    with _errors_as_lines():
+        from fedkd.federation.site.check import check_site
+        from fedkd.federation.site.settings import load_site
+
+        failed = False
+        for finding in check_site(load_site(site_path)):
+            failed = failed or not finding.ok
+            verdict = "ok    " if finding.ok else "failed"
+            out.print(f"{verdict} {finding.what}: {finding.found}", highlight=False, markup=False, soft_wrap=True)
+        if failed:
+            raise typer.Exit(1)
+
+
 @client_app.command(name="bundle")
 def client_bundle() -> None:
     """Print the SHA-256 of the app's bundle that this installation serves."""

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: errors that name the key, its value, what is allowed, and the nearest valid key."""
+"""What is wrong with a configuration: errors that name key, value, what is allowed, and the nearest valid key."""
 
 from __future__ import annotations
 

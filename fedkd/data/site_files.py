@@ -13,8 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedkd.data.adapt import resize_images
 from fedkd.data.file_sources import npz_images, npz_labels, read_class_folders, read_npz
@@ -135,11 +137,11 @@ def write_archive(path: Path, images_NCHW: ByteArray, labels_N: IntArray | None 
     Raises:
         DataError: the disk refuses.
     """
-    arrays = {IMAGES: images_NCHW.transpose(0, 2, 3, 1)}
+    arrays: dict[str, npt.NDArray[Any]] = {IMAGES: images_NCHW.transpose(0, 2, 3, 1)}
     if labels_N is not None:
         arrays[LABELS] = labels_N
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(path, **arrays)
     except OSError as cause:
         raise DataError(f"cannot write {path} ({cause.strerror})") from cause

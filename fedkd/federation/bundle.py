@@ -7,6 +7,7 @@ of fedkd alone, and whoever has the same version can tell its hash without havin
 from __future__ import annotations
 
 import hashlib
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,9 @@ def bundle() -> bytes:
     """The bundle that `flwr run` makes of this app, byte for byte."""
     from flwr.cli.build import build_fab_from_files  # brings Flower's command line with it
 
-    return build_fab_from_files({_MANIFEST: tomli_w.dumps(app_manifest()).encode()})[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Flower's, of pathspec
+        return build_fab_from_files({_MANIFEST: tomli_w.dumps(app_manifest()).encode()})[0]
 
 
 def bundle_hash(content: bytes | None = None) -> str:

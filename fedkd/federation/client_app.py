@@ -8,6 +8,7 @@ every engine.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -40,7 +41,8 @@ DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "simulations" / "digits.toml"
 
 _MODEL, _SECURE = "model", "secure_aggregation"
 
-app = ClientApp()
+Compose = Callable[[Context], Client]
+"""Makes the client that a context belongs to, with what it holds."""
 
 
 def config_of(context: Context) -> ExperimentConfig:
@@ -67,7 +69,12 @@ def _parsed(experiment: str) -> ExperimentConfig:
     return parse_config(values)
 
 
-def _client(context: Context) -> Client:
+def compose_client(context: Context) -> Client:
+    """The client of a simulation, or of a Flower runtime that starts the app: its data are what the experiment names.
+
+    Raises:
+        FedkdError: the experiment, its data or its keys cannot be used.
+    """
     config, client = config_of(context), int(context.node_config["partition-id"])
     return Client(
         client=client,
@@ -88,17 +95,33 @@ def simulated_absence(config: ExperimentConfig, client: int, server_round: int) 
     return None
 
 
-@app.query("hello")
-def hello(message: Message, context: Context) -> Message:
-    """Introduce this client to the server."""
-    return Message(hello_to_records(_client(context).hello()), reply_to=message)
+def build_client_app(compose: Compose) -> ClientApp:
+    """Make a client app; wherever it runs, `compose` alone knows who the client is and what it holds."""
+    app = ClientApp()
+
+    @app.query("hello")
+    def hello(message: Message, context: Context) -> Message:
+        """Introduce this client to the server."""
+        return Message(hello_to_records(compose(context).hello()), reply_to=message)
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        """Take part in a round."""
+        return _train(compose(context), message, context)
+
+    @app.query("secure")
+    def secure(message: Message, context: Context) -> Message:
+        """Take part in a stage of secure aggregation that needs no training."""
+        return _secure(compose(context), request_from_records(message.content), message, context)
+
+    return app
 
 
-@app.train()
-def train(message: Message, context: Context) -> Message:
-    """Take part in a round."""
+app = build_client_app(compose_client)
+
+
+def _train(client: Client, message: Message, context: Context) -> Message:
     instruction = instruction_from_records(message.content)
-    client = _client(context)
     if has_request(message.content):
         return _secure(client, request_from_records(message.content), message, context, instruction)
     if client.config.secure_aggregation.enabled:
@@ -110,12 +133,6 @@ def train(message: Message, context: Context) -> Message:
         reply, weights = client.train(instruction, _load_state(context))
     _keep_model(client, weights, context)
     return _reply(Absence(client.client, "late") if absence else reply, message)
-
-
-@app.query("secure")
-def secure(message: Message, context: Context) -> Message:
-    """Take part in a stage of secure aggregation that needs no training."""
-    return _secure(_client(context), request_from_records(message.content), message, context)
 
 
 def _secure(

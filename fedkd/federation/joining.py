@@ -13,11 +13,16 @@ from flwr.serverapp import Grid
 from fedkd.config import ClientsConfig, ExperimentConfig
 from fedkd.data.federated import FederatedData
 from fedkd.errors import ConfigError, PayloadError, PublicSetMismatchError, RoundError
+from fedkd.federation.engines.simulated import SimulatedGrid
 from fedkd.federation.messages import HELLO, Hello, check_version, content_of, hello_from_records
+from fedkd.federation.observers import Observer
 from fedkd.records import Refusal
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 """Seconds between two looks at the grid; the pause doubles, as a grid has no way to call back."""
+
+_PAUSE = 1.0
+"""Seconds between two looks for clients that are missing in the midst of a run."""
 
 
 def wait_for_nodes(grid: Grid, clients: ClientsConfig) -> list[int]:
@@ -61,6 +66,68 @@ def meet(
         except PayloadError as problem:
             refused.append(Refusal(client=client, reason=problem.reason, detail=problem.detail))
     return nodes, refused
+
+
+class Reception:
+    """Who is there while a deployed federation runs: a client that was restarted may come back on another node.
+
+    Args:
+        config: the experiment.
+        data: the server's.
+        nodes: client -> node, as `meet` returned it; kept up to date.
+        observer: told of clients that are back, and of refusals that are new.
+    """
+
+    def __init__(
+        self, config: ExperimentConfig, data: FederatedData, nodes: dict[int, int], observer: Observer
+    ) -> None:
+        self._config, self._data, self._nodes, self._observer = config, data, nodes, observer
+        self._greeted: dict[str, int] = {}
+        self._told: set[Refusal] = set()
+
+    def present(self, grid: Grid) -> list[int]:
+        """Clients that can be asked now: those whose nodes are online. Where they are fewer than
+        `clients.min_train_nodes`, others are waited for, at most `clients.join_timeout` seconds.
+        """
+        clients = self._config.clients
+        if isinstance(grid, SimulatedGrid):
+            return sorted(self._nodes)
+        deadline = time.monotonic() + clients.join_timeout
+        while True:
+            here = set(grid.get_node_ids())
+            self._hear(grid, here)
+            self._greet(grid, here)
+            present = sorted(client for client, node in self._nodes.items() if node in here)
+            if len(present) >= clients.min_train_nodes or time.monotonic() > deadline:
+                return present or sorted(self._nodes)
+            time.sleep(_PAUSE)
+
+    def _greet(self, grid: Grid, here: set[int]) -> None:
+        """Ask nodes without a client who they are. Nobody waits for the answer: it is heard before the next round."""
+        strangers = sorted(here - {*self._nodes.values(), *self._greeted.values()})
+        if strangers:
+            sent = grid.push_messages([Message(RecordDict(), node, HELLO) for node in strangers])
+            self._greeted.update(zip(sent, strangers, strict=True))
+
+    def _hear(self, grid: Grid, here: set[int]) -> None:
+        """Seat those who have answered; a client that is here keeps its seat."""
+        back, refused = False, list[Refusal]()
+        for reply in grid.pull_messages(list(self._greeted)) if self._greeted else ():
+            node = self._greeted.pop(reply.metadata.reply_to_message_id)
+            if node not in here:
+                continue
+            client = None
+            try:
+                hello = hello_from_records(content_of(reply))
+                client = hello.client
+                _admit(hello, self._config, self._data, {c: seat for c, seat in self._nodes.items() if seat in here})
+                self._nodes[client], back = node, True
+            except PayloadError as problem:
+                refused.append(Refusal(client=client, reason=problem.reason, detail=problem.detail))
+        news = [refusal for refusal in refused if refusal not in self._told]
+        self._told.update(news)
+        if back or news:
+            self._observer.on_clients(sorted(self._nodes), news)
 
 
 def require_enough(nodes: Collection[int], refused: Sequence[Refusal], clients: ClientsConfig) -> None:

@@ -12,6 +12,7 @@ from fedkd.aggregation import Weights
 from fedkd.config import ExperimentConfig
 from fedkd.federation.checkpoints import Checkpoints, Saving
 from fedkd.federation.client_app import config_of
+from fedkd.federation.engines.prompt_grid import PromptGrid
 from fedkd.federation.engines.simulated import SimulatedGrid
 from fedkd.federation.executor import LocalExecutor
 from fedkd.federation.observers import Observer, Observers
@@ -62,7 +63,7 @@ def build_server_app(
         secure = SecureRounds(config, method, workspace, told.on_reply) if config.secure_aggregation.enabled else None
         strategy = DistillationStrategy(config, server, desk, workspace, told, history, secure)
         with one_torch_thread():
-            strategy.start(grid)
+            strategy.start(simulated or PromptGrid(grid))
         deliver(FederationResult(tuple(strategy.history), server.student_weights))
 
     return app

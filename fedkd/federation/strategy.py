@@ -19,7 +19,7 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from fedkd.config import ExperimentConfig
 from fedkd.errors import RoundError
-from fedkd.federation.joining import meet, require_enough
+from fedkd.federation.joining import Reception, meet, require_enough
 from fedkd.federation.messages import TRAIN, IndexArray, instruction_to_records, payload_bytes
 from fedkd.federation.observers import Observer
 from fedkd.federation.replies import ReplyDesk, Round
@@ -57,6 +57,7 @@ class DistillationStrategy(Strategy):
         self._config, self._server, self._desk = config, server, desk
         self._workspace, self._observer = workspace, observer
         self._nodes: dict[int, int] = {}
+        self._here: list[int] = []
         self._asked: tuple[dict[int, int], IndexArray] = ({}, np.empty(0, np.int32))
         self._bytes_down = 0
         self._secure_rounds = secure_rounds
@@ -88,8 +89,10 @@ class DistillationStrategy(Strategy):
         self._nodes, refused = meet(grid, self._config, self._workspace.data, patience)
         self._observer.on_clients(sorted(self._nodes), refused)
         require_enough(self._nodes, refused, self._config.clients)
+        reception = Reception(self._config, self._workspace.data, self._nodes, self._observer)
         for server_round in range(len(self.history) + 1, (num_rounds or self._config.run.rounds) + 1):
             started = time.perf_counter()
+            self._here = reception.present(grid)
             self._observer.on_phase(server_round, "training")
             if self._secure_rounds is None:
                 messages = self.configure_train(server_round, arrays, train_config or ConfigRecord(), grid)
@@ -151,7 +154,7 @@ class DistillationStrategy(Strategy):
         """Nothing beyond what the run folder records."""
 
     def _draw(self, server_round: int) -> list[int]:
-        here = sorted(self._nodes)
+        here = self._here
         wanted = self._config.clients.num_drawn(len(here))
         rng = numpy_rng(self._config.run.seed, "clients", "round", server_round)
         return sorted(int(client) for client in rng.choice(here, size=wanted, replace=False))

@@ -13,8 +13,8 @@ from flwr.app import Message
 
 from fedkd.config import ExperimentConfig
 from fedkd.errors import ConfigError, RoundError
-from fedkd.federation.checkpoints import Checkpoints
 from fedkd.federation.bundle import EXPERIMENT_KEY
+from fedkd.federation.checkpoints import Checkpoints
 from fedkd.federation.client_app import app as client_app
 from fedkd.federation.engines import LocalGrid
 from fedkd.federation.engines.internals import task_identity

@@ -1,4 +1,5 @@
-"""Everything of Flower's that is private to it and that an engine needs. Nothing else imports from here or there.
+"""Everything of Flower's that is private to it and that an engine needs. What a client at its own site needs besides is
+in `site/runtime.py` and `site/supernode.py`, and the making of a bundle in `bundle.py`.
 
 Pinned by `flwr>=1.41,<1.42`; `tests/integration/test_flower_internals.py` fails when one of these moves.
 """
@@ -21,6 +22,12 @@ from fedkd.errors import FedkdError
 
 CLIENT_RAISED = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
 CLIENT_CRASHED = int(ErrorCode.CLIENT_APP_CRASHED)
+
+GONE = frozenset(
+    int(code)
+    for code in (ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE)
+)
+"""Error codes of what Flower says in the place of a node that is offline or lost its reply; it names no sender."""
 
 HEALTH_PATH = "/health"
 """Where a SuperLink says that it is there."""

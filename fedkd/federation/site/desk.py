@@ -6,10 +6,10 @@ import logging
 
 from flwr.app import Context, Error, Message
 
-from fedkd.config import ExperimentConfig
 from fedkd.errors import ConfigError, FedkdError, ModelError, PayloadError, PolicyError
 from fedkd.federation.bundle import EXPERIMENT_KEY
-from fedkd.federation.client_app import app, config_of
+from fedkd.federation.client import Client
+from fedkd.federation.client_app import build_client_app, config_of
 from fedkd.federation.engines.internals import CLIENT_RAISED, pack_records
 from fedkd.federation.messages import HELLO, POLICY, Absence, absence_from_records, one_line, reply_from_records
 from fedkd.federation.references import compose_method
@@ -19,7 +19,8 @@ from fedkd.federation.site.holdings import Holdings
 from fedkd.federation.site.policy import check_bundle, check_experiment, check_own_code, check_usage, what_is_asked
 from fedkd.federation.site.settings import SiteConfig
 from fedkd.federation.site.state import SiteState
-from fedkd.federation.workspace import provide_data
+from fedkd.federation.workspace import Workspace, resolve_device
+from fedkd.secure_aggregation import Credentials
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +36,21 @@ class Desk:
         holdings: its data.
         state: what it keeps.
         audit: what it writes down.
+        credentials: what it signs with against an active server; `None` where it does not.
     """
 
-    def __init__(self, site: SiteConfig, holdings: Holdings, state: SiteState, audit: AuditLog) -> None:
+    def __init__(
+        self,
+        site: SiteConfig,
+        holdings: Holdings,
+        state: SiteState,
+        audit: AuditLog,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._site, self._holdings, self._state, self._audit = site, holdings, state, audit
-        self._provided: ExperimentConfig | None = None
+        self._credentials = credentials
+        self._client: Client | None = None
+        self._app = build_client_app(self._compose)
 
     def answer(self, message: Message, context: Context, bundle: bytes) -> Message:
         """Answer one message; whatever goes wrong becomes an error reply.
@@ -70,13 +81,23 @@ class Desk:
         return reply
 
     def _admit(self, context: Context) -> None:
-        """Check the experiment, and let the client app find this site's data under it."""
+        """Check the experiment; whatever code it names by a path is not even looked for."""
         check_own_code(context.run_config.get(EXPERIMENT_KEY))
         config = config_of(context)
         check_experiment(self._site, config, compose_method(config.method))
-        if config is not self._provided:
-            provide_data(config, self._holdings.data(config))
-            self._provided = config
+
+    def _compose(self, context: Context) -> Client:
+        """The client of an experiment, with this site's data; kept as long as the experiment stays the same."""
+        config = config_of(context)
+        if self._client is None or self._client.config is not config:
+            self._client = Client(
+                client=self._site.client,
+                config=config,
+                method=compose_method(config.method),
+                workspace=Workspace(self._holdings.data(config), resolve_device(config.run.device)),
+                credentials=self._credentials if config.secure_aggregation.trust == "active" else None,
+            )
+        return self._client
 
     def _work(self, message: Message, context: Context) -> Message:
         """Let the client app answer; what it keeps is on disk before anybody sees the reply."""
@@ -87,7 +108,7 @@ class Desk:
             state=self._state.load(context.run_id),
             run_config=context.run_config,
         )
-        reply = app(message, own)
+        reply = self._app(message, own)
         self._state.save(own.run_id, own.state)
         return reply
 

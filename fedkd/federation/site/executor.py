@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import signal
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from types import FrameType
 
 import torch
 
 from fedkd._version import __version__
-from fedkd.errors import EngineError
+from fedkd.errors import ConfigError, EngineError
 from fedkd.federation.bundle import bundle_hash
+from fedkd.federation.identities import read_credentials
 from fedkd.federation.site.audit import AuditLog
+from fedkd.federation.site.check import check_superlink
 from fedkd.federation.site.courier import courier
 from fedkd.federation.site.desk import Desk
 from fedkd.federation.site.holdings import read_holdings
@@ -34,16 +38,21 @@ def run_site(site: SiteConfig) -> None:
     """Serve until SIGTERM or an interrupt.
 
     Raises:
+        ConfigError: the identity or the roster cannot be used, or the SuperLink's certificate is not vouched for.
         DataError: a data folder is missing, empty or not to be read.
         RunFolderError: the state folder cannot be written, or another process serves from it.
         EngineError: the SuperNode ended, or takes no reply; start anew.
     """
     holdings = read_holdings(site)
+    credentials = None
+    if site.identity is not None and site.roster is not None:
+        credentials = read_credentials(Path(site.identity), Path(site.roster), site.client)
     state = SiteState(site.state_path)
     with locked(state.folder, state.folder / "lock", patience=0), _ends_on_sigterm():
-        desk = Desk(site, holdings, state, AuditLog(state.folder / "audit.jsonl"))
+        desk = Desk(site, holdings, state, AuditLog(state.folder / "audit.jsonl"), credentials)
         torch.optim.SGD([torch.zeros(1)], lr=1.0)  # loads torch's compiler, for seconds: here, not in a round
         logger.info("client %d, fedkd %s, bundle %s", site.client, __version__, bundle_hash())
+        _look_for_superlink(site)
         with courier(site) as (process, address), closing(TaskQueue(address)) as queue:
             _serve(desk, process, queue)
 
@@ -55,6 +64,16 @@ def log_to_stderr() -> None:
     ours = logging.getLogger("fedkd")
     ours.addHandler(handler)
     ours.setLevel(logging.INFO)
+
+
+def _look_for_superlink(site: SiteConfig) -> None:
+    """Say at once what Flower's SuperNode would try in silence for ever; one that is not up yet is waited for."""
+    try:
+        logger.info("%s", check_superlink(site))
+    except ConfigError as problem:
+        if isinstance(problem.__cause__, ssl.SSLError):
+            raise
+        logger.warning("%s; waiting for it", problem)
 
 
 def _serve(desk: Desk, process: subprocess.Popen[bytes], queue: TaskQueue) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fedkd.config import ExperimentConfig
 from fedkd.data.deployed import PublicSet, site_data
 from fedkd.data.federated import FederatedData
 from fedkd.data.images import public_digest
 from fedkd.data.site_files import FoundImages, read_labelled, read_public
 from fedkd.errors import DataError
 from fedkd.federation.site.settings import SiteConfig
+
+if TYPE_CHECKING:
+    from fedkd.config import ExperimentConfig
 
 
 @dataclass(frozen=True, eq=False)

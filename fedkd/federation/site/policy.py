@@ -76,6 +76,10 @@ def check_experiment(site: SiteConfig, config: ExperimentConfig, method: Method)
     if (policy.require_secure_aggregation or policy.minimum_cohort) and not secure.enabled:
         rule = "require_secure_aggregation" if policy.require_secure_aggregation else "minimum_cohort"
         raise PolicyError(rule, "the server would see each client's answer; secure_aggregation.enabled must be true")
+    if secure.enabled and secure.trust == "active" and site.identity is None:
+        raise PolicyError("identity", "secure_aggregation.trust is 'active'; this site has no identity to sign with")
+    if secure.enabled and policy.trust == "active" and secure.trust != "active":
+        raise PolicyError("trust", f"secure_aggregation.trust is {secure.trust!r}; 'active'")
     if secure.minimum_cohort < policy.minimum_cohort:
         asked = f"secure_aggregation.minimum_cohort is {secure.minimum_cohort}"
         raise PolicyError("minimum_cohort", f"{asked}; at least {policy.minimum_cohort}")

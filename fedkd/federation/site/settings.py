@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
@@ -20,6 +20,9 @@ class PolicyConfig(Section):
     """What a client refuses, whatever the server asks."""
 
     require_secure_aggregation: bool = Field(False, description="answer only where the server sees nothing but a sum")
+    trust: Literal["curious", "active"] = Field(
+        "curious", description="the server that secure aggregation must at least defend against; active needs identity"
+    )
     minimum_cohort: int = Field(0, ge=0, description="answer only in a sum over at least this many clients; 0: any")
     maximum_queries_per_round: int = Field(0, ge=0, description="public samples answered in a round; 0: any number")
     maximum_rounds: int = Field(0, ge=0, description="rounds taken part in, over the life of the state folder; 0: any")
@@ -62,6 +65,8 @@ class SiteConfig(Section):
             raise ValueError("root_certificates and node_key are both needed, as insecure is false")
         if (self.identity is None) != (self.roster is None):
             raise ValueError("identity and roster go together")
+        if self.policy.trust == "active" and self.identity is None:
+            raise ValueError('policy.trust = "active" needs identity and roster')
         return self
 
     @property

@@ -90,8 +90,8 @@ class SiteState:
             del self._written[name]
 
     def usage_with(self, run_id: int, server_round: int, queries: int) -> Usage:
-        """What there will have been asked once a message of this round is answered. A round that comes up again after
-        another one counts anew.
+        """What there will have been asked once a message of this round is answered. A round in which public
+        samples are asked a second time, or that comes up again after another one, counts anew.
 
         Raises:
             RunFolderError: the count cannot be read, or is damaged.
@@ -104,7 +104,8 @@ class SiteState:
         except (ValueError, TypeError) as cause:
             raise RunFolderError(f"{path} is damaged: {text:.80}") from cause
         if (before.run, before.server_round) == (str(run_id), server_round):
-            return replace(before, queries=before.queries + queries)
+            asked_again = int(bool(before.queries and queries))
+            return replace(before, rounds=before.rounds + asked_again, queries=before.queries + queries)
         return Usage(before.rounds + 1, str(run_id), server_round, queries)
 
     def keep_usage(self, usage: Usage) -> None:

@@ -23,9 +23,8 @@ _HASTE = 12
 
 def main() -> None:
     """Run Flower's SuperNode with this process's arguments."""
-    start_client_internal.time = SimpleNamespace(  # type: ignore[attr-defined]
-        sleep=lambda seconds: time.sleep(seconds / _HASTE)
-    )
+    hasty = SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / _HASTE))
+    setattr(start_client_internal, "time", hasty)  # noqa: B010 - its only use of that module
     start_parent_process_monitor(os.getppid())
     sys.argv[0] = "flower-supernode"
     flower_supernode()
