@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import importlib.util
 import logging
 import platform
 from collections.abc import Callable, Iterable, Sequence
@@ -166,7 +168,10 @@ def _complete(store: RunStore, config: ExperimentConfig, record: RunRecord, obse
         bounds = cached_bounds(config, open_workspace(config), observer.on_bounds)
         record = record.model_copy(update={"bounds": bounds})
         store.write_run(record)
-    write_report(store, record)
+    if importlib.util.find_spec("matplotlib") is None:
+        logger.warning("no report: matplotlib is not installed here; elsewhere, `fedkd report %s` writes it", store.path)
+    else:
+        write_report(store, record)
     return record
 
 
@@ -256,12 +261,12 @@ def _describe(store: RunStore, config: ExperimentConfig, workspace: Workspace) -
 
 
 def _versions() -> dict[str, str]:
-    libraries = ("torch", "flwr", "flwr-datasets", "numpy")
-    return {
-        "fedkd": __version__,
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in libraries},
-    }
+    """Versions of what is installed; an image for deployments has no partitioners."""
+    found = {"fedkd": __version__, "python": platform.python_version()}
+    for name in ("torch", "flwr", "flwr-datasets", "numpy"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _compare(store: RunStore, workspace: Workspace) -> None:
