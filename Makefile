@@ -10,10 +10,10 @@ JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs clean
+.PHONY: help demo test test-docker lint format docs clean
 
 help:  ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fedkd needs Python 3.11 or newer; set PYTHON=…")'
@@ -34,6 +34,9 @@ demo: $(VENV)/.run  ## Run federated distillation on real digits; ends with a ta
 
 test: $(VENV)/.dev  ## Run all tests, with coverage
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+test-docker: $(VENV)/.dev  ## Run the tests of a federation in containers (as root, on Debian)
+	@$(BIN)/python -m pytest -m system tests/system $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev  ## Check style, types and the layers of imports
 	@$(BIN)/ruff check .

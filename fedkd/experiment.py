@@ -169,7 +169,9 @@ def _complete(store: RunStore, config: ExperimentConfig, record: RunRecord, obse
         record = record.model_copy(update={"bounds": bounds})
         store.write_run(record)
     if importlib.util.find_spec("matplotlib") is None:
-        logger.warning("no report: matplotlib is not installed here; elsewhere, `fedkd report %s` writes it", store.path)
+        logger.warning(
+            "no report: matplotlib is not installed here; elsewhere, `fedkd report %s` writes it", store.path
+        )
     else:
         write_report(store, record)
     return record

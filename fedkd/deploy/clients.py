@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fedkd.deploy.engine_files import write_engine_files
 from fedkd.deploy.folder import Deployment
-from fedkd.deploy.operator import unregister
 from fedkd.deploy.initialise import give_data
+from fedkd.deploy.operator import unregister
 from fedkd.deploy.sites import hand_out, make_site, put_away
 from fedkd.federation.identities import ROSTER, make_identities
 from fedkd.reporting.files import naming_failures

@@ -12,7 +12,7 @@ from typing import Any
 
 from fedkd.deploy.folder import Deployment
 from fedkd.errors import DeploymentError
-from fedkd.reporting.files import naming_failures, read_json_object, to_toml, write_atomically
+from fedkd.reporting.files import read_json_object, to_toml, write_atomically
 
 _CONNECTION = "fedkd"
 _REGISTERED = "registered.json"

@@ -99,9 +99,28 @@ def image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> str:
     requirements = str(context / "docker" / "requirements.txt")
     sh(sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(wheels), "--no-deps", "torch==2.13.0")
     find = ("--find-links", str(wheels), "--dest", str(wheels))
-    sh(sys.executable, "-m", "pip", "download", "--quiet", *find, "--requirement", requirements, "torch==2.13.0", "setuptools")
+    sh(
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        *find,
+        "--requirement",
+        requirements,
+        "torch==2.13.0",
+        "setuptools",
+    )
     build = ("--network=none", "--build-arg=PIP_OPTIONS=--no-index", f"--file={context}/docker/Dockerfile")
-    sh("docker", "build", *build, f"--tag={IMAGE}", str(context), timeout=900, env=os.environ | {"DOCKER_BUILDKIT": "0"})
+    sh(
+        "docker",
+        "build",
+        *build,
+        f"--tag={IMAGE}",
+        str(context),
+        timeout=900,
+        env=os.environ | {"DOCKER_BUILDKIT": "0"},
+    )
     return IMAGE
 
 

@@ -9,7 +9,6 @@ import pytest
 from fedkd.config import load_config
 from fedkd.federation.observers import Observer
 from fedkd.federation.simulation import simulate
-
 from fedkd.records import StudentScore
 
 pytestmark = pytest.mark.system

@@ -5,12 +5,18 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from fedkd.config import load_config
 from fedkd.deploy.certificates import make_authority, make_node_key
+from fedkd.deploy.operator import run_log, run_status, submit
 from fedkd.deploy.private_files import give_to
+from fedkd.deploy.running import deployed_config
+from fedkd.federation.bundle import EXPERIMENT_KEY, write_app
+from fedkd.reporting.files import to_toml
 
 pytestmark = pytest.mark.system
 
@@ -31,7 +37,16 @@ def stranger(federation, tmp_path: Path) -> Callable[..., str]:
         give_to(tmp_path, settings.uid, settings.gid)
         command = ["docker", "run", "--rm", f"--network={settings.project}_client-0", "--tmpfs=/state:mode=1777"]
         command += [f"--volume={site}:/site:ro", f"--volume={settings.data}/client-0:/data:ro"]
-        command += [f"--user={settings.uid}", settings.image, "timeout", "60", "fedkd", "client", "run", "/site/SITE.toml"]
+        command += [
+            f"--user={settings.uid}",
+            settings.image,
+            "timeout",
+            "60",
+            "fedkd",
+            "client",
+            "run",
+            "/site/SITE.toml",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode != 0
         return " ".join((done.stdout + done.stderr).split())
@@ -66,7 +81,9 @@ def test_plain_http(federation, sh) -> None:
     assert "HTTP Error 400" in in_client(federation, sh, ask)
 
 
-@pytest.mark.parametrize("path", ["control/start-run", "runtime/acquire-task", "fleet/../control/list-nodes", "fleet/..%2fx"])
+@pytest.mark.parametrize(
+    "path", ["control/start-run", "runtime/acquire-task", "fleet/../control/list-nodes", "fleet/..%2fx"]
+)
 def test_a_client_reaches_no_api_but_its_own(federation, sh, path: str) -> None:
     ask = (
         "import http.client, ssl; c = http.client.HTTPSConnection('server.test', 9092, "
@@ -123,13 +140,6 @@ def test_an_empty_data_folder_is_named_before_anybody_trains(federation, sh, wai
 
 
 def test_a_tampered_bundle(federation, tmp_path: Path) -> None:
-    from fedkd.deploy.operator import run_log, run_status, submit
-    from fedkd.federation.bundle import EXPERIMENT_KEY, write_app
-    from fedkd.deploy.running import deployed_config
-    from fedkd.config import load_config
-    from fedkd.reporting.files import to_toml
-    from datetime import UTC, datetime
-
     app, run_config = tmp_path / "app", tmp_path / "run.toml"
     write_app(app)
     (app / "stolen.py").write_text("print('never runs')\n")
