@@ -14,6 +14,7 @@ import pytest
 from flwr.app import Message, RecordDict
 from flwr.cli.build import build_fab_from_disk
 from flwr.common.constant import FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION, ErrorCode
+from flwr.server.superlink.linkstate import utils
 from flwr.supercore import log as flwr_log
 from flwr.supercore import telemetry
 from flwr.supercore.constant import FLWR_DISABLE_UPDATE_CHECK
@@ -118,10 +119,12 @@ def test_a_supernode_waits_by_the_function_that_a_site_hastens() -> None:
     assert "time.sleep(3)" in source
 
 
-def test_flower_speaks_for_nodes_that_are_gone() -> None:
-    assert {ErrorCode(code).name for code in internals.GONE} == {
-        "NODE_UNAVAILABLE", "MESSAGE_UNAVAILABLE", "REPLY_MESSAGE_UNAVAILABLE",
-    }  # fmt: skip
+def test_flower_speaks_for_nodes_that_are_gone_under_its_own_name() -> None:
+    spoken = inspect.getsource(utils.create_message_error_unavailable_res_message)
+    assert "src_node_id=SUPERLINK_NODE_ID" in spoken
+    for name in ("NODE_UNAVAILABLE", "REPLY_MESSAGE_UNAVAILABLE"):
+        assert f"ErrorCode.{name}" in spoken
+        assert getattr(ErrorCode, name) in internals.GONE
 
 
 def test_the_bundle_is_what_flwr_run_makes(tmp_path: Path) -> None:
