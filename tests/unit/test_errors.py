@@ -35,6 +35,7 @@ EXAMPLES = [
     PublicSetMismatchError("a" * 64, "b" * 64),
     SecureAggregationError("2 clients are left; the minimum cohort is 3"),
     RoundError("nobody left"),
+    PolicyError("maximum_rounds", "this is round 3 here; at most 2"),
     EngineError("no worker can be placed"),
     RunFolderError("not empty"),
     StudyError("no such cell"),
