@@ -44,14 +44,21 @@ def _without_target(link: re.Match[str], page: Path) -> str:
 
 def commands() -> Iterator[str]:
     """Each command with its usage, arguments, options and examples."""
-    group = typer.main.get_command(app)
-    for name, command in group.commands.items():
-        context = click.Context(command, info_name=f"fedkd {name}")
-        yield f"\n## fedkd {name}\n\n{command.help}\n"
+    for name, command in _commands(typer.main.get_command(app), "fedkd"):
+        context = click.Context(command, info_name=name)
+        yield f"\n## {name}\n\n{command.help}\n"
         yield f"```text\n{context.get_usage().removeprefix('Usage: ')}\n```\n"
         yield from _table(("argument or option", "meaning"), (_parameter(each) for each in command.params))
         examples = (command.epilog or "").partition(":")[2].split("·")
         yield "\n".join(["\n```sh", *(example.strip() for example in examples), "```"])
+
+
+def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
 
 
 def _parameter(parameter: click.Parameter) -> tuple[str, str]:

@@ -27,6 +27,7 @@ from typer.testing import CliRunner
 from fedkd import config, experiment
 from fedkd.cli import app
 from fedkd.config import ExperimentConfig
+from fedkd.federation.site import settings
 from fedkd.study import terminal
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,7 @@ DOCUMENTS = [*READMES, *PAGES]
 GROUPS = tomllib.loads((Path(__file__).parent / "elsewhere.toml").read_text(encoding="utf-8"))["group"]
 ELSEWHERE = {command for group in GROUPS for command in group["commands"]}
 LANGUAGES = {"sh", "python", "toml", "text"}
-RUN_HERE = ("config", "identities", "data", "predict", "report", "simulate", "study", "watch")
+RUN_HERE = ("client", "config", "identities", "data", "predict", "report", "simulate", "study", "watch")
 SHORTER = ("run.rounds=1", "run.bounds=false", "training.epochs=1", "student.epochs=1")
 PLACEHOLDERS = {"DATA": "data", "METHOD": "fkd", "ALPHA": "0.1", "SEED": "0", "NAME": "digits-methods"}
 
@@ -146,6 +147,7 @@ def test_what_runs_elsewhere_is_at_least_accepted(command: str, monkeypatch: pyt
 
     monkeypatch.setattr(experiment, "run", stop)
     monkeypatch.setattr(terminal, "run_and_report", stop)
+    monkeypatch.setattr(settings, "load_site", stop)
     for placeholder, value in PLACEHOLDERS.items():
         command = re.sub(rf"\b{placeholder}\b", value, command)
     run_command(command)

@@ -81,7 +81,15 @@ def reference(site: Path) -> dict[str, str]:
 
 
 def test_every_command_and_option_is_in_the_reference(reference: dict[str, str]) -> None:
-    for name, command in typer.main.get_command(app).commands.items():
+    top = typer.main.get_command(app).commands
+    nested = {
+        f"{name} {each}": command
+        for name, group in top.items()
+        for each, command in getattr(group, "commands", {}).items()
+    }
+    for name, command in {
+        name: each for name, each in top.items() if not hasattr(each, "commands")
+    }.items() | nested.items():
         assert f">fedkd {name}<" in reference["commands"]
         for option in (each for each in command.params if each.opts[0].startswith("--")):
             assert f"<code>{', '.join(option.opts)}" in reference["commands"]
