@@ -141,6 +141,6 @@ def write_archive(path: Path, images_NCHW: ByteArray, labels_N: IntArray | None 
         arrays[LABELS] = labels_N
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # a keyword could be allow_pickle
+        np.savez_compressed(path, **arrays)
     except OSError as cause:
         raise DataError(f"cannot write {path} ({cause.strerror})") from cause
