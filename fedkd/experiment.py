@@ -20,7 +20,7 @@ from fedkd.federation.observers import Observer, Observers
 from fedkd.federation.server_app import FederationResult
 from fedkd.federation.simulation import simulate
 from fedkd.federation.workspace import Workspace, open_workspace
-from fedkd.offline import OfflineConfig, open_offline, parse_recorded
+from fedkd.offline import OfflineConfig, RecordedConfig, open_offline, parse_recorded
 from fedkd.records import (
     Bounds,
     ClientScores,
@@ -44,8 +44,6 @@ from fedkd.reporting import (
 from fedkd.reporting.files import write_atomically
 
 logger = logging.getLogger(__name__)
-
-AnyConfig = ExperimentConfig | OfflineConfig
 
 Federate = Callable[[ExperimentConfig, Observer, Checkpoints], FederationResult]
 """Runs the federation of an experiment, on whatever grid, tells the observer, and goes on from the checkpoints where
@@ -104,13 +102,7 @@ def run(config: ExperimentConfig, observer: RunObserver | None = None, federate:
 
 
 def distill(config: OfflineConfig) -> RunRecord:
-    """Distil a teacher into a student without a federation; leaves a run folder of one round.
-
-    Raises:
-        DataError, ModelError: the data or a model cannot be had as asked, or do not fit.
-        RunFolderError: the run folder cannot be made or written, or the teacher's weights cannot be read.
-        RoundError: the distillation diverged.
-    """
+    """Distil a teacher into a student without a federation; leaves a run folder of one round. Raises as `run` does."""
     distillation = open_offline(config)
     store = _create_folder(config)
     with store.locked():
@@ -189,12 +181,12 @@ def _complete(store: RunStore, config: ExperimentConfig, record: RunRecord, obse
     return record
 
 
-def _write_student(store: RunStore, config: AnyConfig, workspace: Workspace, student: Weights) -> None:
+def _write_student(store: RunStore, config: RecordedConfig, workspace: Workspace, student: Weights) -> None:
     input_shape = "x".join(str(size) for size in workspace.data.input_shape)
     store.write_student(student, {"model": config.student.model, "input_shape": input_shape, "fedkd": __version__})
 
 
-def summarise(store: RunStore, config: AnyConfig, history: Sequence[RoundRecord], bounds: Bounds) -> RunRecord:
+def summarise(store: RunStore, config: RecordedConfig, history: Sequence[RoundRecord], bounds: Bounds) -> RunRecord:
     """Sum up a run: each score from the last completed round that has it, traffic and seconds of all rounds."""
     completed = [record for record in history if record.completed]
     return RunRecord(
@@ -251,18 +243,18 @@ def write_comparison(paths: Iterable[Path], output: Path) -> list[RunRecord]:
 
 def _reported(store: RunStore, record: RunRecord) -> ReportedRun:
     config = store.read_config()
-    alone = {key: {} for key in ("teacher",) if key in config}
-    defaults = parse_recorded({**alone, "method": {"name": record.method}}).model_dump(mode="json")
+    kind: dict[str, Any] = {"teacher": {}} if "teacher" in config else {}
+    defaults = parse_recorded({**kind, "method": {"name": record.method}}).model_dump(mode="json")
     partition = store.read_partition() if store.partition_path.is_file() else None
     return ReportedRun(record, config, store.read_environment(), partition, defaults)
 
 
-def _create_folder(config: AnyConfig) -> RunStore:
+def _create_folder(config: RecordedConfig) -> RunStore:
     name = config.run.name or run_name(config.method.name, config.data.source, config.run.seed, datetime.now(UTC))
     return RunStore.create(Path(config.run.output), name)
 
 
-def _describe(store: RunStore, config: AnyConfig, workspace: Workspace) -> None:
+def _describe(store: RunStore, config: RecordedConfig, workspace: Workspace) -> None:
     """Write what the run is. The configuration comes last: where it is, all of it is, and the run can be resumed."""
     store.write_partition(workspace.data.partition_record)
     store.write_environment(

@@ -64,10 +64,11 @@ class TermConfig(Section):
 
     @model_validator(mode="after")
     def _as_many(self) -> TermConfig:
-        several, wanted = len(self.student), "at least 2" if self.loss == "geometry" else "1"
-        if several != len(self.teacher) or (several > 1) != (self.loss == "geometry"):
+        several = len(self.student) > 1
+        if len(self.student) != len(self.teacher) or several != (self.loss == "geometry"):
+            wanted = "at least 2 modules" if self.loss == "geometry" else "1 module"
             raise ConfigError(
-                "terms.student", list(self.student), f"{wanted} with {self.loss}, as many as terms.teacher"
+                "terms.student", list(self.student), f"{wanted} with {self.loss}, as many as the teacher's"
             )
         return self
 
@@ -91,6 +92,10 @@ class OfflineConfig(Section):
         if student.patience > 0 and student.holdout_fraction == 0:
             raise ConfigError("student.patience", student.patience, "0 without student.holdout_fraction")
         return self
+
+
+RecordedConfig = ExperimentConfig | OfflineConfig
+"""What a run folder can hold."""
 
 
 def load_offline_config(path: Path | str, overrides: Iterable[str] = ()) -> OfflineConfig:
@@ -117,7 +122,7 @@ def parse_offline(values: Mapping[str, Any]) -> OfflineConfig:
         raise config_error(cause, OfflineConfig) from cause
 
 
-def parse_recorded(values: Mapping[str, Any]) -> ExperimentConfig | OfflineConfig:
+def parse_recorded(values: Mapping[str, Any]) -> RecordedConfig:
     """Validate what a run folder holds: an offline distillation has a teacher of its own, an experiment has none.
 
     Raises:

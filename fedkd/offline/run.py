@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 
@@ -70,9 +71,7 @@ class OfflineDistillation:
         marks.append(time.perf_counter())
         record = self._measure(distillation)
         marks.append(time.perf_counter())
-        trained, answered, distilled, evaluated = (
-            after - before for before, after in zip(marks, marks[1:], strict=False)
-        )
+        trained, answered, distilled, evaluated = (after - before for before, after in pairwise(marks))
         seconds = Seconds(
             total=marks[-1] - marks[0],
             local_training=trained,
