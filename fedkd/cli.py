@@ -111,6 +111,29 @@ def simulate(
 
 
 @app.command(
+    epilog="Examples:  fedkd distill simulations/distill.toml  ·  "
+    "fedkd distill simulations/distill.toml --set method.temperature=4.0"
+)
+def distill(
+    config_path: Annotated[Path, typer.Argument(metavar="CONFIG", help="An offline distillation, as a TOML file.")],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Distil one teacher into one student, without a federation."""
+    with _errors_as_lines():
+        from fedkd.console import print_results
+        from fedkd.experiment import distill as run_distillation
+        from fedkd.offline import load_offline_config
+
+        record = run_distillation(load_offline_config(config_path, overrides or ()))
+        if as_json:
+            typer.echo(record.model_dump_json())
+        elif not quiet:
+            print_results([record], Path(record.run_dir) / "report.html", out)
+
+
+@app.command(
     epilog="Examples:  fedkd config simulations/digits.toml --set run.seed=1  ·  "
     "fedkd config simulations/digits.toml --flower > run.toml"
 )
