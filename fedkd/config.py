@@ -19,6 +19,7 @@ from fedkd.distillation import StudentConfig
 from fedkd.errors import ConfigError
 from fedkd.methods import REFERENCES, Method, MethodConfig, build_method, method_config_type
 from fedkd.methods.fkd import FkdConfig
+from fedkd.methods.objective import check_hard_loss, check_soft_loss
 from fedkd.models.config import ModelName
 from fedkd.payload import PayloadConfig
 from fedkd.secure_aggregation import smallest_ring_bits
@@ -179,13 +180,11 @@ def _check_combinations(config: ExperimentConfig) -> None:
         with blaming_builder(method.name):
             built = build_method(method)
     weights_travel = built is None or built.sends == "weights"
-    if method.alpha < 1 and not config.data.public.labelled:
-        raise ConfigError(
-            "method.alpha",
-            method.alpha,
-            "must be 1 with an unlabelled public set (there is nothing for the hard loss); "
-            "or set data.public.labelled = true",
-        )
+    check_hard_loss(method.alpha, method.label_smoothing, labelled=config.data.public.labelled)
+    if built is not None:
+        check_soft_loss("method.digestion.loss", method.digestion.loss, method)
+    if built is not None and built.distils:
+        check_soft_loss("student.loss", student.loss, method)
     for key in ("min_train_nodes", "min_replies"):
         if getattr(clients, key) > clients.number:
             raise ConfigError(

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from fedkd.losses.kd import SoftLossName
 from fedkd.models.config import ModelName
 from fedkd.training.config import OptimizerSection
 
@@ -17,7 +18,7 @@ class DistillationConfig(OptimizerSection):
     batch_size: int = Field(64, ge=1, description="public samples per step")
     optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="which optimiser")
     learning_rate: float = Field(0.001, gt=0, description="step size")
-    loss: Literal["kl", "l1", "mse"] = Field("kl", description="soft loss: T²·KL, or a distance of logits")
+    loss: SoftLossName = Field("kl", description="soft loss: a divergence of distributions, or a distance of logits")
 
 
 class StudentConfig(DistillationConfig):

@@ -43,6 +43,7 @@ class Distiller:
         config: epochs, batches, optimiser, loss.
         temperature: T of the soft loss.
         alpha: weight of the soft loss; below 1 needs labels.
+        label_smoothing: share of a hard label spread over all classes.
         keep_optimizer: whether the optimiser's moments outlive a call to `distil`.
         holdout_fraction: share of the samples held out of the training and used to measure; 0 for none.
         patience: epochs without a better held-out loss after which to stop and return to the best; 0 for never.
@@ -57,6 +58,7 @@ class Distiller:
         *,
         temperature: float = 1.0,
         alpha: float = 1.0,
+        label_smoothing: float = 0.0,
         keep_optimizer: bool = False,
         holdout_fraction: float = 0.0,
         patience: int = 0,
@@ -64,7 +66,7 @@ class Distiller:
         exchange: Exchange | None = None,
     ) -> None:
         self.model, self.config = model, config
-        self.temperature, self.alpha = temperature, alpha
+        self.temperature, self.alpha, self.label_smoothing = temperature, alpha, label_smoothing
         self.holdout_fraction, self.patience = holdout_fraction, patience
         self.shards, self._exchange = shards, exchange or Alone()
         self._kept = make_optimizer(model.parameters(), config) if keep_optimizer else None
@@ -143,6 +145,7 @@ class Distiller:
             batch.labels_N,
             temperature=self.temperature,
             alpha=self.alpha,
+            label_smoothing=self.label_smoothing,
             soft_loss=SOFT_LOSSES[self.config.loss],
         )
 

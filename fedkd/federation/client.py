@@ -163,9 +163,14 @@ class Client:
         elif instruction.consensus is not None:
             batch = self.workspace.public_batch(*instruction.consensus)
             method = self.config.method
-            Distiller(model, method.digestion, temperature=method.temperature, alpha=method.alpha).distil(
-                batch, self._seed(instruction, "digestion")
+            distiller = Distiller(
+                model,
+                method.digestion,
+                temperature=method.temperature,
+                alpha=method.alpha,
+                label_smoothing=method.label_smoothing,
             )
+            distiller.distil(batch, self._seed(instruction, "digestion"))
 
     def _answer_test_split(self, model: nn.Module) -> FloatArray:
         """Bounded as everything that leaves, in float32 as it serves only the measurement."""

@@ -58,6 +58,7 @@ class DistillationTask:
             student,
             temperature=method.temperature,
             alpha=method.alpha,
+            label_smoothing=method.label_smoothing,
             keep_optimizer=student.optimizer_state == "kept",
             holdout_fraction=student.holdout_fraction,
             patience=student.patience,

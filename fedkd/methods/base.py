@@ -37,6 +37,7 @@ class MethodConfig(Section):
     name: str = Field("fkd", description="which method, or package.module:builder")
     temperature: float = Field(1.0, gt=0, description="T of the soft loss, for the student and for digestion")
     alpha: float = Field(1.0, ge=0, le=1, description="weight of the soft loss; below 1 needs a labelled public set")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of a hard label spread over all classes")
     public_per_round: int = Field(0, ge=0, description="public samples drawn for each round; 0: all of them")
     digestion: DigestionConfig = Field(
         DigestionConfig(), description="how a client learns from the teacher's soft labels"

@@ -5,11 +5,10 @@ The paper pre-trains on labels of the public set; here that set is unlabelled, s
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from fedkd.aggregation import AggregatorName, make_aggregator
+from fedkd.losses.kd import SoftLossName
 from fedkd.methods.base import DigestionConfig, Method, MethodConfig
 
 
@@ -17,7 +16,7 @@ class FedMDDigestion(DigestionConfig):
     """How a client digests the consensus; the defaults are those of the authors' code."""
 
     batch_size: int = Field(256, ge=1, description="public samples per step")
-    loss: Literal["kl", "l1", "mse"] = Field("l1", description="soft loss: T²·KL, or a distance of logits")
+    loss: SoftLossName = Field("l1", description="soft loss: a divergence of distributions, or a distance of logits")
 
 
 class FedMDConfig(MethodConfig):

@@ -25,6 +25,7 @@ class TrainingConfig(OptimizerSection):
     """How each client trains on its private samples in each round."""
 
     epochs: int = Field(2, ge=0, description="local epochs a round")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label spread over all classes")
     logit_adjustment: bool = Field(
         False, description="train cross-entropy on z + log(local class prior); nothing about the prior leaves"
     )

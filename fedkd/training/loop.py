@@ -99,10 +99,11 @@ def train_supervised(
 
     def loss_of_batch(indices: Tensor) -> Tensor:
         logits_NC = model(images_NCHW[indices])
+        smoothing = config.label_smoothing
         if config.logit_adjustment:
-            loss = logit_adjusted_cross_entropy(logits_NC, labels_N[indices], log_prior_C)
+            loss = logit_adjusted_cross_entropy(logits_NC, labels_N[indices], log_prior_C, smoothing)
         else:
-            loss = nn.functional.cross_entropy(logits_NC, labels_N[indices])
+            loss = nn.functional.cross_entropy(logits_NC, labels_N[indices], label_smoothing=smoothing)
         for parameter, anchor in zip(model.parameters(), anchors, strict=False):
             loss = loss + proximal_mu / 2 * (parameter - anchor).square().sum()
         return loss

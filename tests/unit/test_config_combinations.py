@@ -13,6 +13,26 @@ from fedkd.methods.fkd import FkdConfig
 
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
     "hard loss without labels": ({"method": {"alpha": 0.9}}, "method.alpha", "data.public.labelled = true"),
+    "smoothed labels without a hard loss": (
+        {"method": {"label_smoothing": 0.1}},
+        "method.label_smoothing",
+        "0 with method.alpha = 1",
+    ),
+    "a student that fits log-probabilities": (
+        {"method": {"aggregator": "mean_probabilities"}, "student": {"loss": "mse"}},
+        "student.loss",
+        "one of kl, reverse_kl, js with method.aggregator = 'mean_probabilities'",
+    ),
+    "clients that fit log-probabilities": (
+        {"method": {"sharpening": "entropy_reduction", "digestion": {"loss": "l1"}}},
+        "method.digestion.loss",
+        "with method.sharpening = 'entropy_reduction'",
+    ),
+    "FedMD's own loss on log-probabilities": (
+        {"method": {"name": "fedmd", "aggregator": "mean_probabilities"}},
+        "method.digestion.loss",
+        "one of kl, reverse_kl, js",
+    ),
     "more clients a round than there are": (
         {"clients": {"number": 3, "min_train_nodes": 4}},
         "clients.min_train_nodes",
@@ -37,6 +57,18 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 POSSIBLE: dict[str, dict[str, Any]] = {
     "hard loss with labels": {"method": {"alpha": 0.9}, "data": {"public": {"labelled": True}}},
+    "smoothed labels in a hard loss": {
+        "method": {"alpha": 0.9, "label_smoothing": 0.1},
+        "data": {"public": {"labelled": True}},
+    },
+    "a divergence from probabilities": {
+        "method": {"aggregator": "mean_probabilities", "sharpening": "entropy_reduction"},
+        "student": {"loss": "js"},
+    },
+    "a consensus of probabilities that nobody distils": {
+        "method": {"name": "fedmd", "aggregator": "mean_probabilities", "digestion": {"loss": "reverse_kl"}},
+        "student": {"loss": "mse"},
+    },
     "all clients each round": {"clients": {"number": 3, "min_train_nodes": 3, "min_replies": 3}},
     "one client": {"clients": {"number": 1, "min_train_nodes": 1}},
     "all public samples each round": {"method": {"public_per_round": 10}, "data": {"public": {"size": 10}}},

@@ -11,6 +11,7 @@ from torch import nn
 
 from fedkd.distillation import DistillationConfig, Distiller
 from fedkd.distillation.distiller import PublicBatch
+from fedkd.errors import ConfigError
 from fedkd.losses.kd import SOFT_LOSSES
 from fedkd.records import Distillation
 from fedkd.training.evaluation import predict_logits, score
@@ -121,7 +122,7 @@ def test_labels_correct_a_wrong_teacher_where_alpha_is_below_one(small, make_stu
 
 def test_alpha_below_one_without_labels_is_refused(small, make_student):
     unlabelled = PublicBatch(small.images_NCHW, small.teacher_logits_NC)
-    with pytest.raises(ValueError, match=r"alpha = 0.5 needs labels"):
+    with pytest.raises(ConfigError, match=r"alpha = 0.5 is not allowed: 1 where labels_N is None"):
         Distiller(make_student(), FAST, alpha=0.5).distil(unlabelled, seed=0)
 
 
@@ -147,3 +148,11 @@ def test_the_gradient_norm_bounds_a_step(small, make_student):
     Distiller(student, config).distil(small, seed=0)
     before, after = (nn.utils.parameters_to_vector(m.parameters()).detach() for m in (make_student(), student))
     assert (after - before).norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_smoothed_labels_take_the_place_of_hard_ones(small, make_student):
+    logits_NC = make_student().train()(small.images_NCHW).detach()
+    expected = nn.CrossEntropyLoss(label_smoothing=0.3)(logits_NC, small.labels_N).item()
+    config = DistillationConfig(epochs=1, batch_size=200)
+    report = Distiller(make_student(), config, alpha=0.0, label_smoothing=0.3).distil(small, seed=0)
+    assert report.first_loss == pytest.approx(expected, rel=1e-5)

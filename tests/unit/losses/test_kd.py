@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import rel_entr, softmax
 from torch import nn
 
+from fedkd.errors import ConfigError
 from fedkd.losses import distillation_loss, kd_loss, logit_l1_loss, logit_mse_loss
 from fedkd.losses.kd import SOFT_LOSSES
 from fedkd.seeding import numpy_rng
@@ -142,5 +143,5 @@ def test_a_teacher_alone_needs_no_labels():
 
 @pytest.mark.parametrize("alpha", [0.0, 0.999])
 def test_a_hard_loss_without_labels_is_refused(alpha):
-    with pytest.raises(ValueError, match=f"alpha = {alpha} needs labels"):
+    with pytest.raises(ConfigError, match=f"alpha = {alpha} is not allowed: 1 where labels_N is None"):
         distillation_loss(random_logits("student"), random_logits("teacher"), alpha=alpha)

@@ -15,6 +15,7 @@ def test_defaults():
         "momentum": 0.9,
         "weight_decay": 0.0,
         "max_grad_norm": 0.0,
+        "label_smoothing": 0.0,
         "logit_adjustment": False,
         "logit_adjustment_eps": 0.01,
     }

@@ -197,3 +197,18 @@ def test_logit_adjustment_factors_the_local_prior_out():
     log_prior = np.log(np.array([16, 3, 1]) / 20)
     np.testing.assert_allclose(torch.log_softmax(plain.logits_C, 0).detach().numpy(), log_prior, atol=1e-2)
     np.testing.assert_allclose(adjusted.logits_C.detach().numpy(), 0.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("logit_adjustment", [False, True])
+def test_label_smoothing_reaches_the_loss(logit_adjustment):
+    """One batch, one epoch: the loss of the untouched model, on labels of which 0.2 is spread over all classes."""
+    images_NCHW, labels_N = torch.zeros(4, 1, 1, 3), torch.tensor([0, 0, 0, 1])
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3, 2))
+    nn.init.zeros_(model[1].weight)
+    model[1].bias.data = torch.tensor([1.0, -1.0])
+    config = TrainingConfig(epochs=1, label_smoothing=0.2, logit_adjustment=logit_adjustment)
+    (loss,) = train_supervised(model, images_NCHW, labels_N, config, num_classes=2, seed=0)
+    logits_C = np.array([1.0, -1.0]) + (np.log(np.array([0.76, 0.26])) if logit_adjustment else 0)
+    log_probs_C = logits_C - np.log(np.exp(logits_C).sum())
+    targets_NC = 0.8 * np.eye(2)[labels_N.numpy()] + 0.1
+    assert loss == pytest.approx(-(targets_NC * log_probs_C).sum(axis=1).mean(), rel=1e-5)
