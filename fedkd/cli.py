@@ -143,7 +143,7 @@ def temperature(
     overrides: Overrides = None,
     grid: Annotated[
         str | None,
-        typer.Option("--grid", metavar="T,T,…", help="Temperatures to try; else the file's, else 0.5,1,2,4,8."),
+        typer.Option("--grid", metavar="T,T,…", help="To try; else the file's, else 0.5,1,2,4,8."),
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where temperature.json and temperature.svg go.")

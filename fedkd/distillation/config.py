@@ -25,9 +25,7 @@ class DistillationConfig(OptimizerSection):
 class TemperatureSelectionConfig(Section):
     """Whether the server chooses T, and alpha, by validation on public samples that no trial learns from."""
 
-    grid: tuple[float, ...] = Field(
-        (), strict=False, description="temperatures to try; empty: method.temperature stays"
-    )
+    grid: tuple[float, ...] = Field((), strict=False, description="temperatures to try; empty: method.temperature")
     alphas: tuple[float, ...] = Field(
         (), strict=False, description="weights of the soft loss to try with each; empty: method.alpha"
     )

@@ -131,8 +131,8 @@ def notes_on(chosen: TemperatureTrial, trials: Sequence[TemperatureTrial]) -> tu
         notes.append(f"T = {chosen.temperature:g} is the {end} of the grid: a {beyond} one may be better")
     if chosen.accuracy is None:
         notes.append(
-            "without labels only the disagreement of student and teacher is seen: a T that is too high shows, one that is "
-            "too low, where the student copies the teacher's mistakes, does not"
+            "without labels only the disagreement of student and teacher is seen: a T that is too high shows, one that "
+            "is too low, where the student copies the teacher's mistakes, does not"
         )
     return tuple(notes)
 

@@ -6,10 +6,10 @@
     protocol   distil one student for each setting of the grid, all with the same seed, on the same samples; measure
                each on other samples; choose.
 
-With labels of the held-out samples the student of the highest accuracy is chosen; equal ones by the lower loss. Without,
-the one that agrees with the teacher most often; equal ones by the lower divergence. That is the best that can be done
-then: of err(S) ≤ err(T) + P[S ≠ T] only the last term depends on the student (see `fedkd.distillation.bound`). Whether a
-student copies its teacher's mistakes cannot be seen without labels, so neither can a T that is too low.
+With labels of the held-out samples the student of the highest accuracy is chosen; equal ones by the lower loss.
+Without, the one that agrees with the teacher most often; equal ones by the lower divergence. That is the best that can
+be done then: of err(S) ≤ err(T) + P[S ≠ T] only the last term depends on the student (see `fedkd.distillation.bound`).
+Whether a student copies its teacher's mistakes cannot be seen without labels, so neither can a T that is too low.
 
 Guarantees:
     - `judge` is a pure function of logits. Every measure is taken at T = 1, so that settings can be compared.

@@ -8,7 +8,6 @@ from fedkd.federation.observers import Observer
 from fedkd.federation.simulation import simulate
 from fedkd.records import TemperatureChoice
 
-
 DEFAULT_GRID = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Temperatures to try where nobody names any."""
 
