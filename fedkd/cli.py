@@ -111,6 +111,29 @@ def simulate(
 
 
 @app.command(
+    epilog="Examples:  fedkd distill simulations/distill.toml  ·  "
+    "fedkd distill simulations/distill.toml --set method.temperature=4.0"
+)
+def distill(
+    config_path: Annotated[Path, typer.Argument(metavar="CONFIG", help="An offline distillation, as a TOML file.")],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Distil one teacher into one student, without a federation."""
+    with _errors_as_lines():
+        from fedkd.console import print_results
+        from fedkd.experiment import distill as run_distillation
+        from fedkd.offline import load_offline_config
+
+        record = run_distillation(load_offline_config(config_path, overrides or ()))
+        if as_json:
+            typer.echo(record.model_dump_json())
+        elif not quiet:
+            print_results([record], Path(record.run_dir) / "report.html", out)
+
+
+@app.command(
     epilog="Examples:  fedkd config simulations/digits.toml --set run.seed=1  ·  "
     "fedkd config simulations/digits.toml --flower > run.toml"
 )
@@ -139,7 +162,9 @@ def config(
     "fedkd temperature simulations/digits.toml --set data.public.labelled=true --set run.rounds=2"
 )
 def temperature(
-    config_path: ConfigPath,
+    config_path: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="An experiment, or an offline distillation, as a TOML file.")
+    ],
     overrides: Overrides = None,
     grid: Annotated[
         str | None,
@@ -151,15 +176,14 @@ def temperature(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a federation, and find the temperature at which a student learns best from its ensemble teacher."""
+    """Find the temperature at which a student learns best from a federation's ensemble teacher, or from a [teacher]."""
     with _errors_as_lines():
-        from fedkd.config import load_config
         from fedkd.console import ProgressBar, print_choice
-        from fedkd.federation.selection import choose_temperature, with_grid
+        from fedkd.offline.temperature import find_temperature
         from fedkd.reporting.temperature import write_choice
 
         with ProgressBar(Console(stderr=True, quiet=quiet)) as progress:
-            choice = choose_temperature(with_grid(load_config(config_path, overrides or ()), grid), progress)
+            choice = find_temperature(config_path, overrides or (), grid, progress)
         written = write_choice(choice, output)
         if as_json:
             typer.echo(choice.model_dump_json())

@@ -12,21 +12,30 @@ DEFAULT_GRID = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Temperatures to try where nobody names any."""
 
 
+def grid_of(text: str | None) -> tuple[float, ...]:
+    """Read "1,2,4"; `None` stands for `DEFAULT_GRID`.
+
+    Raises:
+        ConfigError: not numbers with commas between.
+    """
+    if text is None:
+        return DEFAULT_GRID
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as cause:
+        raise ConfigError("--grid", text, "temperatures above 0 with commas between, like 1,2,4") from cause
+
+
 def with_grid(config: ExperimentConfig, grid: str | None) -> ExperimentConfig:
     """Let the experiment try the temperatures of `grid` ("1,2,4"); with `None` its own, or `DEFAULT_GRID`.
 
     Raises:
         ConfigError: no temperatures, or none that this experiment can try.
     """
-    selection = config.student.temperature_selection
-    if grid is None and selection.grid:
+    if grid is None and config.student.temperature_selection.grid:
         return config
-    try:
-        temperatures = DEFAULT_GRID if grid is None else tuple(float(part) for part in grid.split(","))
-    except ValueError as cause:
-        raise ConfigError("--grid", grid, "temperatures above 0 with commas between, like 1,2,4") from cause
     values = config.model_dump()
-    values["student"]["temperature_selection"]["grid"] = temperatures
+    values["student"]["temperature_selection"]["grid"] = grid_of(grid)
     return parse_config(values)
 
 

@@ -18,8 +18,7 @@ import numpy as np
 import torch
 
 from fedkd.config import ExperimentConfig, parse_config
-from fedkd.distillation import Distiller
-from fedkd.distillation.distiller import PublicBatch
+from fedkd.distillation import Distiller, PublicBatch
 from fedkd.distillation.temperature import Setting, judge, settings_of
 from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.workspace import Workspace, open_workspace
@@ -114,13 +113,13 @@ def table(rows: list[dict]) -> str:
         "below the best",
         "without",
     ]
-    lines = [" | ".join([*head, "below the best"]), " | ".join(["---"] * (len(head) + 1))]
+    lines = [_row([*head, "below the best"]), _row(["---"] * (len(head) + 1))]
     for row in rows:
         cells = [row["source"], str(row["seed"]), f"{100 * row['teacher']:.2f}"]
         cells += [f"{100 * row['test'][t]:.2f}" for t in GRID]
         for rule in ("labels", "agreement"):
             cells += [f"T = {row[rule]['temperature']:g}", f"{loss_in_points(row, rule):.2f}"]
-        lines.append(" | ".join(cells))
+        lines.append(_row(cells))
     for rule in ("labels", "agreement"):
         losses = [loss_in_points(row, rule) for row in rows]
         lines.append(f"\nmean below the best, {rule}: {np.mean(losses):.3f} points (largest {max(losses):.2f})")
@@ -128,6 +127,10 @@ def table(rows: list[dict]) -> str:
             of_source = [loss_in_points(row, rule) for row in rows if row["source"] == source]
             lines.append(f"  {source}: {np.mean(of_source):.3f}")
     return "\n".join(lines)
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def plot(rows: list[dict]) -> str:
