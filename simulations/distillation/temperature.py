@@ -140,7 +140,7 @@ def plot(rows: list[dict]) -> str:
         below = [np.mean([100 * (row["test"][t] - max(row["test"].values())) for row in of_source]) for t in GRID]
         lines.append(Line(source.replace("_", "-"), source, range(len(GRID)), [100 + b for b in below], stroke(index)))
     x = Axis("temperature", "{:g}".format, names=tuple(f"{t:g}" for t in GRID))
-    y = Axis("accuracy, 100 = the best T of a seed", "{:.2f}".format)
+    y = Axis("100 − points below best", "{:.2f}".format)
     spoken = "Test accuracy of a student by its temperature, in points below the best of the grid, mean over seeds."
     return line_plot("temperature", "Students by temperature", spoken, lines, x, y, most=100).svg
 
