@@ -158,6 +158,40 @@ def config(
 
 
 @app.command(
+    epilog="Examples:  fedkd temperature simulations/digits.toml --grid 1,2,4,8  ·  "
+    "fedkd temperature simulations/digits.toml --set data.public.labelled=true --set run.rounds=2"
+)
+def temperature(
+    config_path: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="An experiment, or an offline distillation, as a TOML file.")
+    ],
+    overrides: Overrides = None,
+    grid: Annotated[
+        str | None,
+        typer.Option("--grid", metavar="T,T,…", help="To try; else the file's, else 0.5,1,2,4,8."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where temperature.json and temperature.svg go.")
+    ] = Path("temperature"),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find the temperature at which a student learns best from a federation's ensemble teacher, or from a [teacher]."""
+    with _errors_as_lines():
+        from fedkd.console import ProgressBar, print_choice
+        from fedkd.offline.temperature import find_temperature
+        from fedkd.reporting.temperature import write_choice
+
+        with ProgressBar(Console(stderr=True, quiet=quiet)) as progress:
+            choice = find_temperature(config_path, overrides or (), grid, progress)
+        written = write_choice(choice, output)
+        if as_json:
+            typer.echo(choice.model_dump_json())
+        elif not quiet:
+            print_choice(choice, written, out)
+
+
+@app.command(
     epilog="Examples:  fedkd study simulations/studies/digits-methods.toml --workers 2  ·  "
     "fedkd study simulations/studies/digits-methods.toml --dry-run"
 )

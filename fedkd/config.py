@@ -19,7 +19,7 @@ from fedkd.distillation import StudentConfig
 from fedkd.errors import ConfigError
 from fedkd.methods import REFERENCES, Method, MethodConfig, build_method, method_config_type
 from fedkd.methods.fkd import FkdConfig
-from fedkd.methods.objective import check_hard_loss, check_soft_loss
+from fedkd.methods.objective import check_hard_loss, check_soft_loss, check_temperature_selection
 from fedkd.models.config import ModelName
 from fedkd.payload import PayloadConfig
 from fedkd.secure_aggregation import smallest_ring_bits
@@ -190,6 +190,12 @@ def _check_combinations(config: ExperimentConfig) -> None:
         check_soft_loss("method.digestion.loss", method.digestion.loss, method)
     if built is not None and built.distils:
         check_soft_loss("student.loss", student.loss, method)
+    check_temperature_selection(
+        student,
+        distils=built is not None and built.distils,
+        labelled=config.data.public.labelled,
+        num_public=method.public_per_round or config.data.public.size,
+    )
     for key in ("min_train_nodes", "min_replies"):
         if getattr(clients, key) > clients.number:
             raise ConfigError(

@@ -43,7 +43,7 @@ def predict(run_dir: Path | str, images: Path | str) -> list[Prediction]:
     record = store.read_run()
     if not store.student_path.is_file():
         raise RunFolderError(f"{store.path} has no student: method {record.method} leaves none")
-    data = parse_config(store.read_config()).data
+    data = parse_recorded(store.read_config()).data
     class_names = data.classes or store.read_partition().class_names
     input_shape = _input_shape(store)
     names, images_NCHW = load_images(Path(images), input_shape)

@@ -63,11 +63,11 @@ class OfflineDistillation:
             RoundError: the distillation diverged.
         """
         marks = [time.perf_counter()]
-        losses = self._train_teacher()
+        losses = self.train_teacher()
         marks.append(time.perf_counter())
-        public = self._answers()
+        public = self.answers()
         marks.append(time.perf_counter())
-        distillation = self._distil(public)
+        distillation = self.distil(public)
         marks.append(time.perf_counter())
         record = self._measure(distillation)
         marks.append(time.perf_counter())
@@ -82,7 +82,7 @@ class OfflineDistillation:
         train_loss = losses[-1] if losses else None
         return read_weights(self.student), record.model_copy(update={"seconds": seconds, "train_loss": train_loss})
 
-    def _train_teacher(self) -> list[float]:
+    def train_teacher(self) -> list[float]:
         """Train it on all private samples, unless its weights were given."""
         if self.config.teacher.weights:
             return []
@@ -93,13 +93,15 @@ class OfflineDistillation:
             self.teacher, images_NCHW, labels_N, self.config.teacher, num_classes=num_classes, seed=seed
         )
 
-    def _answers(self) -> PublicBatch:
+    def answers(self) -> PublicBatch:
+        """What the teacher answers the public samples, computed once."""
         workspace = self.workspace
         return answered_by(
             self.teacher, workspace.public_images_NCHW, workspace.public_labels_N, teacher_taps(self.terms)
         )
 
-    def _distil(self, public: PublicBatch) -> Distillation:
+    def distil(self, public: PublicBatch) -> Distillation:
+        """Let the student learn from these answers."""
         method, student = self.config.method, self.config.student
         distiller = Distiller(
             self.student,

@@ -38,7 +38,19 @@ DOCUMENTS = [*READMES, *PAGES]
 GROUPS = tomllib.loads((Path(__file__).parent / "elsewhere.toml").read_text(encoding="utf-8"))["group"]
 ELSEWHERE = {command for group in GROUPS for command in group["commands"]}
 LANGUAGES = {"sh", "python", "toml", "text"}
-RUN_HERE = ("client", "config", "data", "distill", "identities", "predict", "report", "simulate", "study", "watch")
+RUN_HERE = (
+    "client",
+    "config",
+    "data",
+    "distill",
+    "identities",
+    "predict",
+    "report",
+    "simulate",
+    "study",
+    "temperature",
+    "watch",
+)
 SHORTER_OFFLINE = ("teacher.epochs=1", "student.epochs=1")
 SHORTER = ("run.rounds=1", "run.bounds=false", "training.epochs=1", "student.epochs=1")
 PLACEHOLDERS = {"DATA": "data", "METHOD": "fkd", "ALPHA": "0.1", "SEED": "0", "NAME": "digits-methods"}
