@@ -85,6 +85,29 @@ def simulate(
 
 
 @app.command(
+    epilog="Examples:  fedkd distill simulations/distill.toml  ·  "
+    "fedkd distill simulations/distill.toml --set method.temperature=4.0"
+)
+def distill(
+    config_path: Annotated[Path, typer.Argument(metavar="CONFIG", help="An offline distillation, as a TOML file.")],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Distil one teacher into one student, without a federation."""
+    with _errors_as_lines():
+        from fedkd.console import print_results
+        from fedkd.experiment import distill as run_distillation
+        from fedkd.offline import load_offline_config
+
+        record = run_distillation(load_offline_config(config_path, overrides or ()))
+        if as_json:
+            typer.echo(record.model_dump_json())
+        elif not quiet:
+            print_results([record], Path(record.run_dir) / "report.html", out)
+
+
+@app.command(
     epilog="Examples:  fedkd config simulations/digits.toml --set run.seed=1  ·  "
     "fedkd config simulations/digits.toml --flower > run.toml"
 )
@@ -106,6 +129,40 @@ def config(
         else:
             content = resolved.model_dump(mode="json")
         typer.echo(to_toml(content), nl=False)
+
+
+@app.command(
+    epilog="Examples:  fedkd temperature simulations/digits.toml --grid 1,2,4,8  ·  "
+    "fedkd temperature simulations/digits.toml --set data.public.labelled=true --set run.rounds=2"
+)
+def temperature(
+    config_path: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="An experiment, or an offline distillation, as a TOML file.")
+    ],
+    overrides: Overrides = None,
+    grid: Annotated[
+        str | None,
+        typer.Option("--grid", metavar="T,T,…", help="To try; else the file's, else 0.5,1,2,4,8."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where temperature.json and temperature.svg go.")
+    ] = Path("temperature"),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find the temperature at which a student learns best from a federation's ensemble teacher, or from a [teacher]."""
+    with _errors_as_lines():
+        from fedkd.console import ProgressBar, print_choice
+        from fedkd.offline.temperature import find_temperature
+        from fedkd.reporting.temperature import write_choice
+
+        with ProgressBar(Console(stderr=True, quiet=quiet)) as progress:
+            choice = find_temperature(config_path, overrides or (), grid, progress)
+        written = write_choice(choice, output)
+        if as_json:
+            typer.echo(choice.model_dump_json())
+        elif not quiet:
+            print_choice(choice, written, out)
 
 
 @app.command(

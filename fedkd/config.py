@@ -19,7 +19,7 @@ from fedkd.distillation import StudentConfig
 from fedkd.errors import ConfigError
 from fedkd.methods import REFERENCES, Method, MethodConfig, build_method, method_config_type
 from fedkd.methods.fkd import FkdConfig
-from fedkd.methods.objective import check_hard_loss, check_soft_loss
+from fedkd.methods.objective import check_hard_loss, check_soft_loss, check_temperature_selection
 from fedkd.models.config import ModelName
 from fedkd.payload import PayloadConfig
 from fedkd.secure_aggregation import smallest_ring_bits
@@ -30,26 +30,13 @@ FEWEST_GROUPS = 3
 """Of which a robust rule can tell one that lies from the others."""
 
 
-class RunConfig(Section):
-    """The run itself."""
+class RunFolderConfig(Section):
+    """What every run has: a seed, a folder, a device."""
 
     seed: int = Field(0, ge=0, lt=2**63, description="root of all randomness of the simulation")
-    rounds: int = Field(10, ge=1, description="rounds of the federation")
-    engine: Literal["local", "ray", "flower"] = Field(
-        "local",
-        description="where clients run; local: in this process, one by one; ray: in parallel worker processes; "
-        "flower: in Flower's simulation runtime",
-    )
     output: str = Field("runs", description="folder in which the run folder is made")
     name: str = Field("", description="name of the run folder; empty: method, source, seed, time and a random part")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N; auto takes cuda where there is one")
-    bounds: bool = Field(True, description="also train the local-only and centralised references")
-    evaluate_clients_every: int = Field(
-        1,
-        ge=0,
-        description="every so many rounds, and in the last, clients also answer on the global test split, "
-        "to measure them and the ensemble teacher; 0: never",
-    )
 
     @field_validator("name")
     @classmethod
@@ -57,6 +44,24 @@ class RunConfig(Section):
         if Path(value).name != value or value == ".." or "\0" in value:
             raise ValueError("a single folder name without separators")
         return value
+
+
+class RunConfig(RunFolderConfig):
+    """The run itself."""
+
+    rounds: int = Field(10, ge=1, description="rounds of the federation")
+    engine: Literal["local", "ray", "flower"] = Field(
+        "local",
+        description="where clients run; local: in this process, one by one; ray: in parallel worker processes; "
+        "flower: in Flower's simulation runtime",
+    )
+    bounds: bool = Field(True, description="also train the local-only and centralised references")
+    evaluate_clients_every: int = Field(
+        1,
+        ge=0,
+        description="every so many rounds, and in the last, clients also answer on the global test split, "
+        "to measure them and the ensemble teacher; 0: never",
+    )
 
 
 class ClientsConfig(Section):
@@ -185,6 +190,12 @@ def _check_combinations(config: ExperimentConfig) -> None:
         check_soft_loss("method.digestion.loss", method.digestion.loss, method)
     if built is not None and built.distils:
         check_soft_loss("student.loss", student.loss, method)
+    check_temperature_selection(
+        student,
+        distils=built is not None and built.distils,
+        labelled=config.data.public.labelled,
+        num_public=method.public_per_round or config.data.public.size,
+    )
     for key in ("min_train_nodes", "min_replies"):
         if getattr(clients, key) > clients.number:
             raise ConfigError(

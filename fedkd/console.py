@@ -18,9 +18,10 @@ from fedkd.experiment import RunObserver
 from fedkd.federation.workspace import open_workspace
 from fedkd.methods import available_methods
 from fedkd.models.registry import available_models
-from fedkd.records import PartitionRecord, Refusal, RoundRecord, RunRecord
+from fedkd.records import PartitionRecord, Refusal, RoundRecord, RunRecord, TemperatureChoice
 from fedkd.reporting import cost_table, partition_plot, result_table, round_line
 from fedkd.reporting.files import naming_failures
+from fedkd.reporting.temperature import temperature_lines, temperature_table
 
 
 class ProgressBar(RunObserver):
@@ -102,6 +103,13 @@ def print_results(records: Sequence[RunRecord], report: Path, console: Console) 
     for record in records:
         console.print(result_table(record), cost_table(record))
     console.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
+
+
+def print_choice(choice: TemperatureChoice, written: Sequence[Path], console: Console) -> None:
+    """Print the trials of a temperature grid, what was chosen and why, and where that was written."""
+    console.print(temperature_table(choice))
+    for line in [*temperature_lines(choice), *(f"written: {path}" for path in written)]:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def partition_lines(partition: PartitionRecord) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fedkd._version import __version__
+from fedkd.aggregation import Weights
 from fedkd.config import ExperimentConfig, apply_override, parse_config
 from fedkd.data.config import SITES
 from fedkd.errors import ConfigError, DataError
@@ -22,6 +23,7 @@ from fedkd.federation.observers import Observer, Observers
 from fedkd.federation.server_app import FederationResult
 from fedkd.federation.simulation import simulate
 from fedkd.federation.workspace import Workspace, open_workspace
+from fedkd.offline import OfflineConfig, RecordedConfig, open_offline, parse_recorded
 from fedkd.records import (
     Bounds,
     ClientScores,
@@ -105,6 +107,21 @@ def run(config: ExperimentConfig, observer: RunObserver | None = None, federate:
         return _run(store, config, observer, Checkpoints(store.snapshots), federate)
 
 
+def distill(config: OfflineConfig) -> RunRecord:
+    """Distil a teacher into a student without a federation; leaves a run folder of one round. Raises as `run` does."""
+    distillation = open_offline(config)
+    store = _create_folder(config)
+    with store.locked():
+        _describe(store, config, distillation.workspace)
+        student, reached = distillation.run()
+        store.append_round(reached)
+        _write_student(store, config, distillation.workspace, student)
+        record = summarise(store, config, [reached], Bounds())
+        store.write_run(record)
+        write_report(store, record)
+    return record
+
+
 def resume(path: Path, observer: RunObserver | None = None, overrides: Iterable[str] = ()) -> RunRecord:
     """Go on with a run that was stopped, from its last snapshot; it ends with the bits that it would have ended with.
 
@@ -153,9 +170,7 @@ def _run(
     with TensorBoardWriter(store.tensorboard_path, len(checkpoints.history) + 1) as events:
         result = federate(config, Observers([_Recorder(store, events), observer]), checkpoints)
     if result.student is not None:
-        input_shape = "x".join(str(size) for size in open_workspace(config).data.input_shape)
-        metadata = {"model": config.student.model, "input_shape": input_shape, "fedkd": __version__}
-        store.write_student(result.student, metadata)
+        _write_student(store, config, open_workspace(config), result.student)
     record = summarise(store, config, result.history, Bounds())
     store.write_run(record)
     return _complete(store, config, record, observer)
@@ -177,7 +192,12 @@ def _complete(store: RunStore, config: ExperimentConfig, record: RunRecord, obse
     return record
 
 
-def summarise(store: RunStore, config: ExperimentConfig, history: Sequence[RoundRecord], bounds: Bounds) -> RunRecord:
+def _write_student(store: RunStore, config: RecordedConfig, workspace: Workspace, student: Weights) -> None:
+    input_shape = "x".join(str(size) for size in workspace.data.input_shape)
+    store.write_student(student, {"model": config.student.model, "input_shape": input_shape, "fedkd": __version__})
+
+
+def summarise(store: RunStore, config: RecordedConfig, history: Sequence[RoundRecord], bounds: Bounds) -> RunRecord:
     """Sum up a run: each score from the last completed round that has it, traffic and seconds of all rounds."""
     completed = [record for record in history if record.completed]
     return RunRecord(
@@ -206,7 +226,7 @@ def read_run(path: Path) -> tuple[RunStore, RunRecord]:
     store = RunStore.open(path)
     if store.finished:
         return store, store.read_run()
-    return store, summarise(store, parse_config(store.read_config()), store.read_rounds(), Bounds())
+    return store, summarise(store, parse_recorded(store.read_config()), store.read_rounds(), Bounds())
 
 
 def write_report(store: RunStore, record: RunRecord, output: Path | None = None) -> Path:
@@ -234,17 +254,18 @@ def write_comparison(paths: Iterable[Path], output: Path) -> list[RunRecord]:
 
 def _reported(store: RunStore, record: RunRecord) -> ReportedRun:
     config = store.read_config()
-    defaults = parse_config({"method": {"name": record.method}}).model_dump(mode="json")
+    kind: dict[str, Any] = {"teacher": {}} if "teacher" in config else {}
+    defaults = parse_recorded({**kind, "method": {"name": record.method}}).model_dump(mode="json")
     partition = store.read_partition() if store.partition_path.is_file() else None
     return ReportedRun(record, config, store.read_environment(), partition, defaults)
 
 
-def _create_folder(config: ExperimentConfig) -> RunStore:
+def _create_folder(config: RecordedConfig) -> RunStore:
     name = config.run.name or run_name(config.method.name, config.data.source, config.run.seed, datetime.now(UTC))
     return RunStore.create(Path(config.run.output), name)
 
 
-def _describe(store: RunStore, config: ExperimentConfig, workspace: Workspace) -> None:
+def _describe(store: RunStore, config: RecordedConfig, workspace: Workspace) -> None:
     """Write what the run is. The configuration comes last: where it is, all of it is, and the run can be resumed."""
     if workspace.data.partition_record is not None:
         store.write_partition(workspace.data.partition_record)

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from fedkd.aggregation.base import log_softmax
-from fedkd.config import parse_config
 from fedkd.data.images import to_float
 from fedkd.data.prediction_images import load_images
 from fedkd.errors import RunFolderError
 from fedkd.models.registry import build_model
+from fedkd.offline import parse_recorded
 from fedkd.reporting import RunStore
 from fedkd.training.evaluation import predict_logits
 from fedkd.types import InputShape
@@ -43,7 +43,7 @@ def predict(run_dir: Path | str, images: Path | str) -> list[Prediction]:
     record = store.read_run()
     if not store.student_path.is_file():
         raise RunFolderError(f"{store.path} has no student: method {record.method} leaves none")
-    data = parse_config(store.read_config()).data
+    data = parse_recorded(store.read_config()).data
     class_names = data.classes or store.read_partition().class_names
     input_shape = _input_shape(store)
     names, images_NCHW = load_images(Path(images), input_shape)
@@ -65,7 +65,7 @@ def _input_shape(store: RunStore) -> InputShape:
 
 
 def _student(store: RunStore, input_shape: InputShape, num_classes: int) -> nn.Module:
-    name = parse_config(store.read_config()).student.model
+    name = parse_recorded(store.read_config()).student.model
     model = build_model(name, input_shape, num_classes, seed=0)
     try:
         model.load_state_dict({key: torch.from_numpy(array) for key, array in store.read_student().items()})

@@ -8,6 +8,8 @@ transport headers are left out.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -86,6 +88,52 @@ class Distillation(Record):
     stopped_early: bool = False
 
 
+Verdict = Literal["chosen", "as good", "too low", "too high", "worse"]
+
+
+class TemperatureTrial(Record):
+    """A student distilled at one temperature and alpha, measured on samples that no trial has learnt from.
+
+    `agreement` is the share on which student and teacher choose the same class, `divergence` the mean of
+    KL(teacher ‖ student) and `entropy` the student's mean entropy, both in nats and at T = 1 whatever the trial's T.
+    What needs labels is `None` without them, and what is of the samples with a wrong teacher where there are none:
+    `accuracy`, `loss` (mean cross-entropy in nats), the accuracies where the teacher is right and where it is wrong,
+    and the agreement where it is wrong. Where the teacher is right, to agree is to be right.
+    """
+
+    temperature: float
+    alpha: float
+    agreement: float
+    divergence: float
+    entropy: float
+    accuracy: float | None = None
+    loss: float | None = None
+    accuracy_teacher_right: float | None = None
+    accuracy_teacher_wrong: float | None = None
+    agreement_teacher_wrong: float | None = None
+    verdict: Verdict
+    evidence: str = ""
+
+
+class TemperatureChoice(Record):
+    """A temperature and alpha that a validation chose out of a grid, and why.
+
+    `samples` were held out, of `classes` classes; `teacher_entropy` is in nats at T = 1; `teacher_accuracy` is `None`
+    without labels. `notes` say what the trials show beyond the choice, and what they cannot show.
+    """
+
+    temperature: float
+    alpha: float
+    samples: int
+    classes: int
+    labelled: bool
+    teacher_entropy: float
+    teacher_accuracy: float | None = None
+    trials: tuple[TemperatureTrial, ...]
+    why: str
+    notes: tuple[str, ...] = ()
+
+
 Matrix = tuple[tuple[int, ...], ...]
 
 
@@ -128,7 +176,8 @@ class RoundRecord(Record):
 
     `train_loss` is the clients' mean loss in their last local epoch, `clipped_fraction` the share of their logits that
     the seam clipped; both are means over the clients whose replies were used. `agreement` is the share of the test
-    split on which student and ensemble teacher choose the same class; `confusion` is recorded in the last round only.
+    split on which student and ensemble teacher choose the same class; `confusion` is recorded in the last round only,
+    `temperature_choice` in the rounds in which there was one.
     """
 
     server_round: int
@@ -142,6 +191,7 @@ class RoundRecord(Record):
     ensemble_teacher: TeacherScore = TeacherScore()
     clients: ClientScores = ClientScores()
     distillation: Distillation | None = None
+    temperature_choice: TemperatureChoice | None = None
     agreement: float | None = None
     confusion: Confusion | None = None
     train_loss: float | None = None

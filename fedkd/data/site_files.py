@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedkd.data.adapt import resize_images
 from fedkd.data.file_sources import npz_images, npz_labels, read_class_folders, read_npz
@@ -137,7 +136,7 @@ def write_archive(path: Path, images_NCHW: ByteArray, labels_N: IntArray | None 
     Raises:
         DataError: the disk refuses.
     """
-    arrays: dict[str, npt.NDArray[Any]] = {IMAGES: images_NCHW.transpose(0, 2, 3, 1)}
+    arrays: dict[str, Any] = {IMAGES: images_NCHW.transpose(0, 2, 3, 1)}
     if labels_N is not None:
         arrays[LABELS] = labels_N
     try:

@@ -1,6 +1,16 @@
-"""Distillation: a model learns from a teacher's logits."""
+"""Distillation: a model learns from a teacher's logits, and from what the teacher computes on the way."""
 
-from fedkd.distillation.config import DistillationConfig, StudentConfig
+from fedkd.distillation.config import DistillationConfig, StudentConfig, TemperatureSelectionConfig
 from fedkd.distillation.distiller import Distiller
+from fedkd.distillation.public_batch import PublicBatch, answered_by
+from fedkd.distillation.terms import Term
 
-__all__ = ["DistillationConfig", "Distiller", "StudentConfig"]
+__all__ = [
+    "DistillationConfig",
+    "Distiller",
+    "PublicBatch",
+    "StudentConfig",
+    "TemperatureSelectionConfig",
+    "Term",
+    "answered_by",
+]

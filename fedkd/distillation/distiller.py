@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from fedkd.distillation.config import DistillationConfig
+from fedkd.distillation.public_batch import PublicBatch
 from fedkd.distillation.shards import Alone, Exchange, ShardedBackward, predict_together
+from fedkd.distillation.terms import Term, learner_of, student_taps
 from fedkd.errors import RoundError
 from fedkd.losses import distillation_loss
 from fedkd.losses.kd import SOFT_LOSSES
+from fedkd.models.taps import FeatureTaps
 from fedkd.records import Distillation
 from fedkd.seeding import derive_seed, isolated_torch_rng
 from fedkd.training.evaluation import predict_logits
@@ -21,33 +24,22 @@ from fedkd.training.loop import backward_whole, batches, make_optimizer, run_epo
 from fedkd.training.optimizer_state import OptimizerArrays, load_optimizer, read_optimizer
 
 
-@dataclass(frozen=True)
-class PublicBatch:
-    """What a distillation sees: N public images, the teacher's logits on them, and true classes where there are."""
-
-    images_NCHW: Tensor
-    teacher_logits_NC: Tensor
-    labels_N: Tensor | None = None
-
-    def take(self, indices: Tensor) -> PublicBatch:
-        """The samples at `indices`."""
-        labels = None if self.labels_N is None else self.labels_N[indices]
-        return PublicBatch(self.images_NCHW[indices], self.teacher_logits_NC[indices], labels)
-
-
 class Distiller:
     """Distils teachers into one model, round after round.
 
+    The loss of a batch is (1 − alpha)·CE(student, labels) + alpha·soft loss(student, teacher, T) + Σ terms.
+
     Args:
         model: the student; trained in place.
-        config: epochs, batches, optimiser, loss.
+        config: epochs, batches, optimiser, soft loss.
         temperature: T of the soft loss.
         alpha: weight of the soft loss; below 1 needs labels.
         label_smoothing: share of a hard label spread over all classes.
+        terms: further losses, on features of student and teacher.
         keep_optimizer: whether the optimiser's moments outlive a call to `distil`.
         holdout_fraction: share of the samples held out of the training and used to measure; 0 for none.
-        patience: epochs without a better held-out loss after which to stop and return to the best; 0 for never.
-        shards: parts into which each batch is cut; see `fedkd.distillation.shards`.
+        patience: epochs without a better held-out soft loss after which to stop and return to the best; 0 for never.
+        shards: parts into which each batch is cut; see `fedkd.distillation.shards`. Terms see one part at a time.
         exchange: the workers that share the shards; each of them calls `distil` with the same arguments.
     """
 
@@ -59,6 +51,7 @@ class Distiller:
         temperature: float = 1.0,
         alpha: float = 1.0,
         label_smoothing: float = 0.0,
+        terms: Sequence[Term] = (),
         keep_optimizer: bool = False,
         holdout_fraction: float = 0.0,
         patience: int = 0,
@@ -67,9 +60,11 @@ class Distiller:
     ) -> None:
         self.model, self.config = model, config
         self.temperature, self.alpha, self.label_smoothing = temperature, alpha, label_smoothing
+        self.terms = tuple(terms)
         self.holdout_fraction, self.patience = holdout_fraction, patience
         self.shards, self._exchange = shards, exchange or Alone()
-        self._kept = make_optimizer(model.parameters(), config) if keep_optimizer else None
+        self._learner = learner_of(model, self.terms)
+        self._kept = make_optimizer(self._learner.parameters(), config) if keep_optimizer else None
 
     def optimizer_state(self) -> OptimizerArrays:
         """What the optimiser remembers between calls to `distil`; nothing where it is not kept."""
@@ -85,51 +80,58 @@ class Distiller:
 
         Raises:
             RoundError: the loss is no longer finite.
+            ModelError: a term's module is unknown, cannot be tapped, or its features do not fit the teacher's.
         """
         rng = torch.Generator().manual_seed(derive_seed(seed, "order"))
         held_out, training = self._split(public, rng)
-        optimizer = self._kept or make_optimizer(self.model.parameters(), self.config)
-        backward = backward_whole
-        if self.shards > 1:
-            backward = ShardedBackward(self.model, self.shards, self._exchange, derive_seed(seed, "shards"))
-        losses: list[float] = []
-        best_loss, best_state, best_epoch = float("inf"), None, 0
-        with isolated_torch_rng(derive_seed(seed, "layers")):
-            for epoch in range(1, self.config.epochs + 1):
-                order = batches(len(training.images_NCHW), self.config.batch_size, rng)
-                losses.append(
-                    run_epoch(
-                        self.model,
-                        optimizer,
-                        order,
-                        lambda indices: self._loss(training.take(indices)),
-                        max_grad_norm=self.config.max_grad_norm,
-                        backward=backward,
-                    )
-                )
-                if not math.isfinite(losses[-1]):
-                    rate = self.config.learning_rate
-                    raise RoundError(
-                        f"distillation diverged in epoch {epoch}; lower its learning_rate, which is {rate}"
-                    )
-                if held_out is None or self.patience == 0:
-                    continue
-                held_out_loss = self._held_out_loss(held_out)
-                if held_out_loss < best_loss:
-                    best_loss, best_epoch = held_out_loss, epoch
-                    best_state = copy.deepcopy(self.model.state_dict())
-                elif epoch - best_epoch >= self.patience:
-                    break
-        stopped_early = len(losses) < self.config.epochs
-        if best_state is not None:
-            self.model.load_state_dict(best_state)
+        with isolated_torch_rng(derive_seed(seed, "layers")), FeatureTaps(self.model, student_taps(self.terms)) as taps:
+            losses = self._epochs(training, held_out, taps, rng, seed)
         return Distillation(
             epochs=len(losses),
             first_loss=losses[0] if losses else 0.0,
             last_loss=losses[-1] if losses else 0.0,
             agreement=self._agreement(held_out or training),
-            stopped_early=stopped_early,
+            stopped_early=len(losses) < self.config.epochs,
         )
+
+    def _epochs(
+        self,
+        training: PublicBatch,
+        held_out: PublicBatch | None,
+        taps: FeatureTaps,
+        rng: torch.Generator,
+        seed: int,
+    ) -> list[float]:
+        """Train until the last epoch or until patience ends; returns the mean loss of each."""
+        optimizer = self._kept or make_optimizer(self._learner.parameters(), self.config)
+        backward = backward_whole
+        if self.shards > 1:
+            backward = ShardedBackward(self._learner, self.shards, self._exchange, derive_seed(seed, "shards"))
+
+        def loss_of_batch(indices: Tensor) -> Tensor:
+            return self._loss(training.take(indices), taps)
+
+        losses: list[float] = []
+        best_loss, best_state, best_epoch = float("inf"), None, 0
+        for epoch in range(1, self.config.epochs + 1):
+            order = batches(len(training.images_NCHW), self.config.batch_size, rng)
+            clip = self.config.max_grad_norm
+            losses.append(
+                run_epoch(self._learner, optimizer, order, loss_of_batch, max_grad_norm=clip, backward=backward)
+            )
+            if not math.isfinite(losses[-1]):
+                rate = self.config.learning_rate
+                raise RoundError(f"distillation diverged in epoch {epoch}; lower its learning_rate, which is {rate}")
+            if held_out is None or self.patience == 0:
+                continue
+            held_out_loss = self._held_out_loss(held_out)
+            if held_out_loss < best_loss:
+                best_loss, best_state, best_epoch = held_out_loss, copy.deepcopy(self._learner.state_dict()), epoch
+            elif epoch - best_epoch >= self.patience:
+                break
+        if best_state is not None:
+            self._learner.load_state_dict(best_state)
+        return losses
 
     def _split(self, public: PublicBatch, rng: torch.Generator) -> tuple[PublicBatch | None, PublicBatch]:
         num_held_out = int(len(public.images_NCHW) * self.holdout_fraction)
@@ -138,8 +140,8 @@ class Distiller:
         order = torch.randperm(len(public.images_NCHW), generator=rng)
         return public.take(order[:num_held_out]), public.take(order[num_held_out:])
 
-    def _loss(self, batch: PublicBatch) -> Tensor:
-        return distillation_loss(
+    def _loss(self, batch: PublicBatch, taps: FeatureTaps) -> Tensor:
+        loss = distillation_loss(
             self.model(batch.images_NCHW),
             batch.teacher_logits_NC,
             batch.labels_N,
@@ -148,6 +150,11 @@ class Distiller:
             label_smoothing=self.label_smoothing,
             soft_loss=SOFT_LOSSES[self.config.loss],
         )
+        if self.terms:
+            features = taps.features
+            for term in self.terms:
+                loss = loss + term(features, batch.teacher_features)
+        return loss
 
     def _held_out_loss(self, held_out: PublicBatch) -> float:
         logits = torch.from_numpy(predict_logits(self.model, held_out.images_NCHW))

@@ -18,11 +18,12 @@ from fedkd.federation.executor import Executor
 from fedkd.federation.messages import IndexArray, TrainInstruction
 from fedkd.federation.phases import DistillationTask, ModelState, predict
 from fedkd.federation.secure_vector import SumOfClients
+from fedkd.federation.temperature import TemperatureSelector
 from fedkd.federation.weights import check_weights, read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Contribution, Method
 from fedkd.payload import PayloadSeam
-from fedkd.records import ClientScores, Confusion, Distillation, StudentScore, TeacherScore
+from fedkd.records import ClientScores, Confusion, Distillation, StudentScore, TeacherScore, TemperatureChoice
 from fedkd.seeding import derive_seed, numpy_rng
 from fedkd.training.evaluation import agreement, confusion, score
 from fedkd.types import FloatArray
@@ -36,6 +37,7 @@ class Outcome:
     ensemble_teacher: TeacherScore = field(default_factory=TeacherScore)
     clients: ClientScores = field(default_factory=ClientScores)
     distillation: Distillation | None = None
+    temperature_choice: TemperatureChoice | None = None
     agreement: float | None = None
     confusion: Confusion | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -69,6 +71,7 @@ class Server:
         self._models = {
             name: self._first_state(name) for name in method.server_models(config.student.model, config.clients.models)
         }
+        self._temperature = TemperatureSelector(config, workspace, executor)
         self._consensus: tuple[IndexArray, FloatArray] | None = None
 
     def _first_state(self, architecture: str) -> ModelState:
@@ -91,7 +94,7 @@ class Server:
             arrays |= {f"{architecture}/optimizer/{key}": array for key, array in model.optimizer.items()}
         if self._consensus is not None:
             arrays |= dict(zip(("consensus/indices", "consensus/logits"), self._consensus, strict=True))
-        return arrays
+        return arrays | {f"temperature/{key}": array for key, array in self._temperature.state().items()}
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Go on from what `state` returned.
@@ -107,6 +110,7 @@ class Server:
             weights = under(f"{architecture}/weights/")
             check_weights(weights, model.weights)
             self._models[architecture] = ModelState(weights, under(f"{architecture}/optimizer/"))
+        self._temperature.restore(under("temperature/"))
         consensus = under("consensus/")
         self._consensus = (consensus["indices"], consensus["logits"]) if consensus else None
 
@@ -187,7 +191,7 @@ class Server:
         if teacher_NC is not None:
             self._consensus = (indices_N, teacher_NC)
             if self._method.distils:
-                outcome.distillation = self._distil(server_round, indices_N, teacher_NC)
+                self._distil(outcome, server_round, indices_N, teacher_NC)
         distilled = time.perf_counter()
         self._evaluate(outcome, members, score_clients, is_last=server_round == self._config.run.rounds)
         outcome.seconds = {
@@ -224,13 +228,16 @@ class Server:
             check_weights(weights, model.weights)
             self._models[architecture] = replace(model, weights=weights)
 
-    def _distil(self, server_round: int, indices_N: IndexArray, teacher_NC: FloatArray) -> Distillation:
+    def _distil(self, outcome: Outcome, server_round: int, indices_N: IndexArray, teacher_NC: FloatArray) -> None:
         seed = derive_seed(self._config.run.seed, "server", "round", server_round, "distillation")
-        reports = {}
+        student, reports = self._config.student.model, {}
+        task = DistillationTask(self._config, student, self._models[student], indices_N, teacher_NC, seed)
+        outcome.temperature_choice = self._temperature.choose(server_round, task)
+        task = replace(task, config=self._temperature.config)
         for architecture, model in self._models.items():
-            task = DistillationTask(self._config, architecture, model, indices_N, teacher_NC, seed)
-            self._models[architecture], reports[architecture] = self._executor.gang(task, self._config.student.shards)
-        return reports[self._config.student.model]
+            own = replace(task, architecture=architecture, state=model)
+            self._models[architecture], reports[architecture] = self._executor.gang(own, self._config.student.shards)
+        outcome.distillation = reports[student]
 
     def _evaluate(
         self,

@@ -14,7 +14,7 @@ from fedkd.data.config import SITES, DataConfig
 from fedkd.data.deployed import load_server_data
 from fedkd.data.federated import FederatedData, cached_federated_data
 from fedkd.data.images import to_float
-from fedkd.distillation.distiller import PublicBatch
+from fedkd.distillation import PublicBatch
 from fedkd.errors import ConfigError, PayloadError
 from fedkd.federation.messages import IndexArray
 from fedkd.federation.weights import to_tensor

@@ -1,6 +1,8 @@
 """Losses: pure functions of logits or features, each mean-reduced over the batch."""
 
+from fedkd.losses.attention import attention_loss, attention_map
 from fedkd.losses.classification import class_log_prior, logit_adjusted_cross_entropy, smoothed_labels
+from fedkd.losses.hints import HintLoss, hint_loss
 from fedkd.losses.kd import (
     distillation_loss,
     js_loss,
@@ -9,11 +11,24 @@ from fedkd.losses.kd import (
     logit_mse_loss,
     reverse_kd_loss,
 )
+from fedkd.losses.relational import (
+    angle_loss,
+    distance_loss,
+    similarity_loss,
+    task_geometry,
+    task_geometry_loss,
+)
 from fedkd.losses.soft_targets import log_soft_targets, logits_of, soft_targets
 
 __all__ = [
+    "HintLoss",
+    "angle_loss",
+    "attention_loss",
+    "attention_map",
     "class_log_prior",
+    "distance_loss",
     "distillation_loss",
+    "hint_loss",
     "js_loss",
     "kd_loss",
     "log_soft_targets",
@@ -22,6 +37,9 @@ __all__ = [
     "logit_mse_loss",
     "logits_of",
     "reverse_kd_loss",
+    "similarity_loss",
     "smoothed_labels",
     "soft_targets",
+    "task_geometry",
+    "task_geometry_loss",
 ]

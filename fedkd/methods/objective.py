@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fedkd.distillation import StudentConfig
 from fedkd.errors import ConfigError
 from fedkd.losses.kd import DIVERGENCES
 from fedkd.methods.base import MethodConfig
@@ -41,3 +42,33 @@ def check_soft_loss(key: str, loss: str, method: MethodConfig) -> None:
         if getattr(method, maker, None) == value:
             allowed = f"one of {', '.join(DIVERGENCES)} with method.{maker} = {value!r}, whose teacher is probabilities"
             raise ConfigError(key, loss, allowed)
+
+
+def check_temperature_selection(student: StudentConfig, *, distils: bool, labelled: bool, num_public: int) -> None:
+    """Refuse a grid of temperatures where there is nothing to choose, or nothing to choose by.
+
+    Args:
+        student: the `[student]` section.
+        distils: whether the method has a student that is distilled.
+        labelled: whether the public labels are known.
+        num_public: public samples of a round.
+
+    Raises:
+        ConfigError: names the key under `[student]`.
+    """
+    selection, section = student.temperature_selection, "student.temperature_selection"
+    if not selection.grid:
+        if selection.alphas:
+            raise ConfigError(f"{section}.alphas", list(selection.alphas), f"none without a {section}.grid")
+        return
+    if not distils:
+        raise ConfigError(f"{section}.grid", list(selection.grid), "empty with a method that distils no student")
+    if student.loss not in DIVERGENCES:
+        allowed = f"empty with student.loss = {student.loss!r}, which has no temperature"
+        raise ConfigError(f"{section}.grid", list(selection.grid), allowed)
+    if not labelled and any(alpha < 1 for alpha in selection.alphas):
+        allowed = "1 with an unlabelled public set; or set data.public.labelled = true"
+        raise ConfigError(f"{section}.alphas", list(selection.alphas), allowed)
+    if not 0 < selection.num_held_out(num_public) < num_public:
+        allowed = f"at least one of the {num_public} public samples of a round on either side"
+        raise ConfigError(f"{section}.holdout_fraction", selection.holdout_fraction, allowed)

@@ -47,4 +47,5 @@ class ReportedRun:
     @property
     def rerun(self) -> str:
         """The command that runs the experiment again."""
-        return f"fedkd simulate {shlex.quote(str(PurePath(self.run.run_dir) / 'config.toml'))}"
+        command = "distill" if "teacher" in self.config else "simulate"
+        return f"fedkd {command} {shlex.quote(str(PurePath(self.run.run_dir) / 'config.toml'))}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from fedkd.secure_aggregation import client_checks as check
 from fedkd.secure_aggregation import keys
 from fedkd.secure_aggregation.client_state import ClientState, Memory, Secrets, Stage
-from fedkd.secure_aggregation.client_work import mask_vector, open_shares, own_keys, share_secrets
+from fedkd.secure_aggregation.client_work import mask_vector, open_shares, share_secrets
 from fedkd.secure_aggregation.errors import ParameterError, PolicyError, ReplayError, StageError, SurvivorListError
 from fedkd.secure_aggregation.masking import RingArray
 from fedkd.secure_aggregation.messages import (
@@ -120,7 +120,7 @@ class SecureClient:
             self._check_parameters(parameters)
             if parameters.session != session or state.parameters not in (None, parameters):
                 raise PolicyError("the parameters differ from those that were announced with the invitation")
-            check.check_members(message.members, own_keys(self.client, state), parameters.num_clients)
+            check.check_members(message.members, PublicKeys(self.client, *state.own_keys), parameters.num_clients)
             if self._credentials is not None:
                 for member in message.members:
                     check.check_identity(session, member, self._credentials.roster)
@@ -209,6 +209,7 @@ class SecureClient:
             memory=replace(self._state.memory, session=session),
             session=session,
             parameters=parameters,
+            own_keys=(mask.public, share.public),
             secrets=Secrets(mask_private=mask.private, share_private=share.private),
         )
         return Advertisement(PublicKeys(self.client, mask.public, share.public, signature)).to_bytes(session)

@@ -15,7 +15,7 @@ from fedkd.secure_aggregation.errors import MalformedMessageError, ParameterErro
 from fedkd.secure_aggregation.parameters import SessionParameters
 from fedkd.secure_aggregation.wire import Reader, Session
 
-_VERSION = 1
+_VERSION = 2
 NO_SESSION = Session("", 0)
 """Rounds count from 1."""
 
@@ -75,6 +75,7 @@ class ClientState:
         transcript: of this round.
         threshold: shares that give a secret back.
         members: all clients that advertised keys.
+        own_keys: the public mask key and share key that this client has advertised.
         mask_keys: by neighbour, its public mask key.
         sharers: all clients that shared.
         alive: the survivors that this client has signed for.
@@ -88,6 +89,7 @@ class ClientState:
     transcript: bytes = b""
     threshold: int = 0
     members: tuple[int, ...] = ()
+    own_keys: tuple[bytes, ...] = ()
     mask_keys: dict[int, bytes] = field(default_factory=dict)
     sharers: tuple[int, ...] = ()
     alive: tuple[int, ...] = ()
@@ -142,6 +144,7 @@ def _restored(written: dict[str, Any]) -> ClientState:
         transcript=bytes.fromhex(written["transcript"]),
         threshold=int(written["threshold"]),
         members=tuple(map(int, written["members"])),
+        own_keys=tuple(map(bytes.fromhex, written["own_keys"])),
         mask_keys=_keys(written["mask_keys"]),
         sharers=tuple(map(int, written["sharers"])),
         alive=tuple(map(int, written["alive"])),

@@ -10,15 +10,10 @@ from fedkd.secure_aggregation.client_state import ClientState, Secrets, Stage
 from fedkd.secure_aggregation.errors import ShareDecryptionError
 from fedkd.secure_aggregation.graph import neighbourhoods
 from fedkd.secure_aggregation.masking import SEED_BYTES, Mask, RingArray, apply_masks, pairwise_mask
-from fedkd.secure_aggregation.messages import MaskRequest, PublicKeys, ShareRequest, Shares
+from fedkd.secure_aggregation.messages import MaskRequest, ShareRequest, Shares
 from fedkd.secure_aggregation.packing import reduce
 from fedkd.secure_aggregation.parameters import SessionParameters
 from fedkd.secure_aggregation.transcript import cohort_digest, graph_seed, seed_commitment, transcript_digest
-
-
-def own_keys(own: int, state: ClientState) -> PublicKeys:
-    """What this client advertised, without the signature."""
-    return PublicKeys(own, keys.public_key(state.secrets.mask_private), keys.public_key(state.secrets.share_private))
 
 
 def share_secrets(own: int, state: ClientState, message: ShareRequest) -> tuple[ClientState, Shares]:
@@ -91,7 +86,8 @@ def self_mask_seed(seed: bytes, transcript: bytes) -> bytes:
 
 
 def _pair_to_bytes(pair: tuple[int, int]) -> bytes:
-    return b"".join(share.to_bytes(shamir.SHARE_BYTES, "big") for share in pair)
+    seed_share, key_share = pair
+    return seed_share.to_bytes(shamir.SHARE_BYTES, "big") + key_share.to_bytes(shamir.SHARE_BYTES, "big")
 
 
 def _pair_from_bytes(opened: bytes, sender: int) -> tuple[int, int]:

@@ -6,8 +6,10 @@ Every derived key depends on the transcript: parties that were told different th
 
 from __future__ import annotations
 
-import hmac
+import struct
 from collections.abc import Collection
+from functools import lru_cache
+from hashlib import sha256
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -23,6 +25,11 @@ SIGNATURE_BYTES = 64
 NONCE_BYTES, TAG_BYTES = 12, 16
 
 MASK, SELF_MASK, ENCRYPT = b"fedkd/mask", b"fedkd/self-mask", b"fedkd/encrypt"
+_PAIR = struct.Struct("<II")
+
+_PADDING, _NO_KEY = bytes(32), bytes(64)
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
+"""HMAC's two pads, as what they make of each byte."""
 
 _FIELD = 2**255 - 19
 _ORDER_8 = (
@@ -77,9 +84,15 @@ class Agreement:
         Raises:
             ValueError: the public key is of low order, which `require_sound` finds before.
         """
-        secret = self._private.exchange(X25519PublicKey.from_public_bytes(public))
+        secret = self._private.exchange(_parsed(public))
         extracted = _extract(secret)
         return [_expand(extracted, label) for label in labels]
+
+
+@lru_cache(maxsize=4096)
+def _parsed(public: bytes) -> X25519PublicKey:
+    """A public key as an object. Where clients share a process, each key is parsed once and not once a pair."""
+    return X25519PublicKey.from_public_bytes(public)
 
 
 def derive_key(secret: bytes, label: bytes) -> bytes:
@@ -88,23 +101,34 @@ def derive_key(secret: bytes, label: bytes) -> bytes:
 
 
 def _extract(secret: bytes) -> bytes:
-    """HKDF-SHA256's first step without salt (RFC 5869), by the standard library: a tenth of an object's time."""
-    return hmac.digest(bytes(KEY_BYTES), secret, "sha256")
+    """HKDF-SHA256's first step without salt (RFC 5869, 2.2)."""
+    return _hmac(_NO_KEY, secret)
 
 
 def _expand(extracted: bytes, label: bytes) -> bytes:
-    """HKDF-SHA256's second step, of which one block is one key."""
-    return hmac.digest(extracted, label + b"\1", "sha256")
+    """HKDF-SHA256's second step, of which one block is one key (RFC 5869, 2.3)."""
+    return _hmac(extracted + _PADDING, label + b"\1")
+
+
+def _hmac(key: bytes, message: bytes) -> bytes:
+    """HMAC-SHA256 by two plain hashes (RFC 2104), in half of the time that OpenSSL takes to set one up.
+
+    Args:
+        key: of one block, 64 bytes, padded with zeros.
+        message: any number of bytes.
+    """
+    inner = sha256(key.translate(_INNER) + message).digest()
+    return sha256(key.translate(_OUTER) + inner).digest()
 
 
 def mask_label(transcript: bytes, own: int, peer: int) -> bytes:
     """The label of the mask that two clients share, the same for both."""
-    return MASK + transcript + _ids(min(own, peer), max(own, peer))
+    return MASK + transcript + _PAIR.pack(min(own, peer), max(own, peer))
 
 
 def encryption_label(transcript: bytes, sender: int, receiver: int) -> bytes:
     """The label of the key for shares from one client to another; the way back has another."""
-    return ENCRYPT + transcript + _ids(sender, receiver)
+    return ENCRYPT + transcript + _PAIR.pack(sender, receiver)
 
 
 def seal(key: bytes, plaintext: bytes, associated: bytes) -> bytes:
@@ -146,7 +170,3 @@ def verify(identity: bytes, signature: bytes, message: bytes, *, signer: int) ->
         Ed25519PublicKey.from_public_bytes(identity).verify(signature, message)
     except InvalidSignature:
         raise SignatureError(signer, "its signature does not fit its pinned identity") from None
-
-
-def _ids(first: int, second: int) -> bytes:
-    return first.to_bytes(4, "little") + second.to_bytes(4, "little")

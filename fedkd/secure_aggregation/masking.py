@@ -1,6 +1,6 @@
 """Masks: a seed's AES-256-CTR keystream, added to a vector in place.
 
-The keystream is made in blocks that fit a core's first cache, with the seeds in the inner loop: a block of the vector
+The keystream is made in blocks that fit a core's second cache, with the seeds in the inner loop: a block of the vector
 stays in cache while all seeds pass over it, and no mask is ever held as a whole.
 """
 
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 RingArray = npt.NDArray[np.unsignedinteger[Any]]
 
-BLOCK_BYTES = 32 * 1024
+BLOCK_BYTES = 128 * 1024
 SEED_BYTES = 32
 _CIPHER_BLOCK = 16
 
@@ -41,9 +41,10 @@ def apply_masks(vector_D: RingArray, masks: Iterable[Mask]) -> None:
 
     Each seed is an AES-256 key and must mask one vector only: the counter starts at zero.
     """
+    from_zero = modes.CTR(bytes(_CIPHER_BLOCK))
     streams = [
-        (Cipher(algorithms.AES256(seed), modes.CTR(bytes(_CIPHER_BLOCK))).encryptor(), np.subtract if neg else np.add)
-        for seed, neg in masks
+        (Cipher(algorithms.AES256(seed), from_zero).encryptor().update_into, np.subtract if negative else np.add)
+        for seed, negative in masks
     ]
     zeros = memoryview(bytes(BLOCK_BYTES))
     buffer = bytearray(BLOCK_BYTES + _CIPHER_BLOCK - 1)
@@ -54,9 +55,9 @@ def apply_masks(vector_D: RingArray, masks: Iterable[Mask]) -> None:
         block = vector_D[start : start + words]
         if len(block) < words:
             zeros, keystream = zeros[: block.nbytes], keystream[: len(block)]
-        for stream, combine in streams:
-            stream.update_into(zeros, buffer)
-            combine(block, keystream, out=block)
+        for write_keystream, combine in streams:
+            write_keystream(zeros, buffer)
+            combine(block, keystream, block)
 
 
 def keystream_bytes(seed: bytes, count: int) -> bytes:

@@ -1,13 +1,14 @@
 """Shamir's secret sharing over the prime field of p = 2^256 + 297, which holds any 32-byte secret.
 
 Shares are the values of a random polynomial at x = 1, 2, …; x is a holder's place among the holders and is not sent.
-Powers and Lagrange coefficients are cached: most secrets of a round are recovered from the same places.
+Lagrange coefficients are cached: most secrets of a round are recovered from the same places.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from operator import mul
 
 from fedkd.secure_aggregation import randomness
@@ -20,12 +21,20 @@ _SURPLUS = 16
 
 
 def split(secret: bytes, *, threshold: int, num_shares: int) -> list[int]:
-    """Split a 32-byte secret: any `threshold` of the `num_shares` shares give it back, fewer say nothing about it."""
+    """Split a 32-byte secret: any `threshold` of the `num_shares` shares give it back, fewer say nothing about it.
+
+    What is drawn are the polynomial's differences at 0, which are its coefficients over the binomials C(x, k). They
+    decide it as those over x^k do, one to one, so uniform ones make a uniform polynomial; and its values at 0, 1, 2, …
+    are running sums of them, without a multiplication.
+    """
     drawn = randomness.token_bytes((threshold - 1) * (SECRET_BYTES + _SURPLUS))
     width = SECRET_BYTES + _SURPLUS
-    coefficients = [int.from_bytes(secret, "big")]
-    coefficients += [int.from_bytes(drawn[at : at + width], "big") % PRIME for at in range(0, len(drawn), width)]
-    return [_dot(coefficients, _powers(place, threshold)) for place in range(1, num_shares + 1)]
+    differences = [int.from_bytes(secret, "big")]
+    differences += [int.from_bytes(drawn[at : at + width], "big") % PRIME for at in range(0, len(drawn), width)]
+    values = [differences.pop()] * (num_shares - threshold + 2)
+    while differences:
+        values = list(accumulate(values, initial=differences.pop()))
+    return [value % PRIME for value in values[1:]]
 
 
 def combine(places: Sequence[int], shares: Sequence[int], *, at: int = 0) -> int:
@@ -55,11 +64,3 @@ def lagrange_coefficients(places: tuple[int, ...], at: int) -> tuple[int, ...]:
 def _dot(left: Sequence[int], right: Sequence[int]) -> int:
     total: int = sum(map(mul, left, right))
     return total % PRIME
-
-
-@lru_cache(maxsize=4096)
-def _powers(place: int, count: int) -> tuple[int, ...]:
-    powers = [1]
-    for _ in range(count - 1):
-        powers.append(powers[-1] * place % PRIME)
-    return tuple(powers)

@@ -6,6 +6,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from fedkd.secure_aggregation.errors import MalformedMessageError, WrongSessionError
@@ -49,8 +50,12 @@ class Session(NamedTuple):
     @property
     def tag(self) -> bytes:
         """What stands for run and group in a header."""
-        run = self.run.encode()
-        return hashlib.sha256(b"fedkd/session" + self.group.to_bytes(4, "little") + run).digest()[:_TAG_BYTES]
+        return _tag(self.run, self.group)
+
+
+@lru_cache(maxsize=256)
+def _tag(run: str, group: int) -> bytes:
+    return hashlib.sha256(b"fedkd/session" + group.to_bytes(4, "little") + run.encode()).digest()[:_TAG_BYTES]
 
 
 def header(kind: Kind, session: Session) -> bytes:

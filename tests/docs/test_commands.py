@@ -24,10 +24,11 @@ from markdown_it import MarkdownIt
 from PIL import Image
 from typer.testing import CliRunner
 
-from fedkd import config, experiment
+from fedkd import config, experiment, offline
 from fedkd.cli import app
 from fedkd.config import ExperimentConfig
 from fedkd.federation.site import settings
+from fedkd.offline import OfflineConfig
 from fedkd.study import terminal
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +38,20 @@ DOCUMENTS = [*READMES, *PAGES]
 GROUPS = tomllib.loads((Path(__file__).parent / "elsewhere.toml").read_text(encoding="utf-8"))["group"]
 ELSEWHERE = {command for group in GROUPS for command in group["commands"]}
 LANGUAGES = {"sh", "python", "toml", "text"}
-RUN_HERE = ("client", "config", "identities", "data", "predict", "report", "simulate", "study", "watch")
+RUN_HERE = (
+    "client",
+    "config",
+    "data",
+    "distill",
+    "identities",
+    "predict",
+    "report",
+    "simulate",
+    "study",
+    "temperature",
+    "watch",
+)
+SHORTER_OFFLINE = ("teacher.epochs=1", "student.epochs=1")
 SHORTER = ("run.rounds=1", "run.bounds=false", "training.epochs=1", "student.epochs=1")
 PLACEHOLDERS = {"DATA": "data", "METHOD": "fkd", "ALPHA": "0.1", "SEED": "0", "NAME": "digits-methods"}
 
@@ -105,7 +119,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     def load_shorter(path: Path | str, overrides: Iterable[str] = ()) -> ExperimentConfig:
         return load_config(path, [*overrides, *SHORTER])
 
+    load_offline = offline.load_offline_config
+
+    def load_shorter_offline(path: Path | str, overrides: Iterable[str] = ()) -> OfflineConfig:
+        return load_offline(path, [*overrides, *SHORTER_OFFLINE])
+
     monkeypatch.setattr(config, "load_config", load_shorter)
+    monkeypatch.setattr(offline, "load_offline_config", load_shorter_offline)
     yield tmp_path
     for path in tmp_path.glob("*.py"):
         sys.modules.pop(path.stem, None)

@@ -1,8 +1,15 @@
-"""Small experiments on real digits, and grids whose clients misbehave."""
+"""Small experiments on real digits, grids whose clients misbehave, and sites over a SuperLink."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +18,8 @@ from flwr.app import Message
 from fedkd.config import ExperimentConfig, parse_config
 from fedkd.federation.bundle import EXPERIMENT_KEY
 from fedkd.federation.client_app import app as client_app
-from fedkd.federation.engines import LocalGrid
+from fedkd.federation.engines import LocalGrid, guard
+from fedkd.federation.engines.flower import answers, free_port, guarded, runtime_environment
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
 from fedkd.federation.simulation import run_apps
@@ -70,3 +78,70 @@ def run_tampered() -> Callable[..., FederationResult]:
         return run_apps(TamperingGrid(config, tamper, message_type), config, Observer())
 
     return run
+
+
+CLIENT = [sys.executable, "-c", "from fedkd.cli import main; main()", "client", "run"]
+
+
+class Loopback:
+    """A SuperLink, and sites that join it, on this machine; the sites' data are those of a trial in its folder."""
+
+    def __init__(self, folder: Path, running: ExitStack) -> None:
+        self.folder, self._running, self._port = folder, running, free_port()
+        self._environment = runtime_environment(folder)
+        self._num_clients = len(list((folder / "trial").glob("client-*")))
+        address = f"127.0.0.1:{self._port}"
+        (folder / "config.toml").write_text(f'[superlink.loopback]\naddress = "{address}"\ninsecure = true\n')
+        (folder / "link").mkdir()
+        command = ["flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(self._port)]
+        assert answers(self._port, running.enter_context(guarded(folder / "link", command, self._environment)))
+
+    def site(self, client: int) -> subprocess.Popen[bytes]:
+        """Start a client; it is stopped at the end at the latest, and its log lies in its folder."""
+        place = self.folder / "trial" / f"client-{client}"
+        (place / "site.toml").write_text(
+            f"client = {client}\nnum_clients = {self._num_clients}\n"
+            f'superlink = "127.0.0.1:{self._port}"\ninsecure = true\n'
+            'private = "private"\npublic = "public"\nstate = "state"\n'
+        )
+        log = self._running.enter_context((place / "log").open("ab"))
+        process = subprocess.Popen(
+            [*CLIENT, str(place / "site.toml")], env=self._environment, stderr=subprocess.STDOUT, stdout=log
+        )
+        self._running.callback(process.wait)
+        self._running.callback(process.terminate)
+        return process
+
+    def submit(self, app: Path, config: ExperimentConfig) -> subprocess.Popen[str]:
+        """Start a run; its log is its output."""
+        (self.folder / "run.toml").write_text(f"experiment = {json.dumps(config.model_dump_json())}\n")
+        command = ["flwr", "run", str(app), "loopback", "--run-config", str(self.folder / "run.toml"), "--stream"]
+        run = subprocess.Popen(
+            command, env=self._environment, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
+        )
+        self._running.callback(run.communicate)
+        self._running.callback(run.kill)
+        return run
+
+    def audit(self, client: int) -> list[dict[str, Any]]:
+        """What a site has written down."""
+        path = self.folder / "trial" / f"client-{client}" / "state" / "audit.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def wait_for(self, client: int, released: str, server_round: int, skip: int = 0, seconds: float = 120.0) -> None:
+        """Wait until a site has released something in a round; its first `skip` lines do not count."""
+        deadline = time.monotonic() + seconds
+        while (released, server_round) not in [
+            (line.get("released"), line["round"]) for line in self.audit(client)[skip:]
+        ]:
+            assert time.monotonic() < deadline, self.audit(client)
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def start_loopback() -> Iterator[Callable[[Path], Loopback]]:
+    """Start a SuperLink over a folder that holds a trial; everything ends with the test, and nothing is left."""
+    before = set(guard.descendants(os.getpid()))
+    with ExitStack() as running:
+        yield lambda folder: Loopback(folder, running)
+    assert set(guard.descendants(os.getpid())) == before

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import logging
+import re
+import warnings
+from pathlib import Path
 
 import flwr
 import pytest
 from flwr.app import Message, RecordDict
-from flwr.common.constant import FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION
+from flwr.cli.build import build_fab_from_disk
+from flwr.common.constant import FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION, ErrorCode
+from flwr.server.superlink.linkstate import utils
 from flwr.supercore import log as flwr_log
 from flwr.supercore import telemetry
 from flwr.supercore.constant import FLWR_DISABLE_UPDATE_CHECK
@@ -16,9 +22,12 @@ from flwr.supercore.logger import LOGGER_NAME, console_handler
 from flwr.supercore.routers import health
 from flwr.supercore.superexec.run_superexec import _TASK_POLL_INTERVAL_ENV
 from flwr.supercore.task_identity import TaskIdentity
+from flwr.supernode import start_client_internal
 
 from fedkd.errors import ConfigError
+from fedkd.federation import bundle
 from fedkd.federation.engines import internals
+from fedkd.federation.site import runtime, supernode
 
 
 def test_the_pinned_version_is_installed() -> None:
@@ -91,3 +100,39 @@ def test_a_defect_keeps_its_traceback(flower_log: io.StringIO) -> None:
 
 def test_the_filter_is_there_once(flower_log: io.StringIO) -> None:
     assert len(logging.getLogger(LOGGER_NAME).filters) == 1
+
+
+def test_a_site_finds_what_it_needs_of_flowers_runtime() -> None:
+    assert runtime.TaskType.CLIENT_APP
+    for function, names in {
+        runtime.pull_task_input: ["client"],
+        runtime.push_message: ["client", "message", "context"],
+        runtime.push_task_output: ["client", "context", "sub_status", "details"],
+        supernode.start_parent_process_monitor: ["parent_pid"],
+    }.items():
+        assert list(inspect.signature(function).parameters) == names
+
+
+def test_a_supernode_waits_by_the_function_that_a_site_hastens() -> None:
+    source = inspect.getsource(start_client_internal)
+    assert set(re.findall(r"\btime\.(\w+)", source)) == {"sleep"}
+    assert "time.sleep(3)" in source
+
+
+def test_flower_speaks_for_nodes_that_are_gone_under_its_own_name() -> None:
+    spoken = inspect.getsource(utils.create_message_error_unavailable_res_message)
+    assert "src_node_id=SUPERLINK_NODE_ID" in spoken
+    for name in ("NODE_UNAVAILABLE", "REPLY_MESSAGE_UNAVAILABLE"):
+        assert f"ErrorCode.{name}" in spoken
+        assert getattr(ErrorCode, name) in internals.GONE
+
+
+def test_the_bundle_is_what_flwr_run_makes(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Flower's, of pathspec
+        bundle.write_app(tmp_path)
+        assert build_fab_from_disk(tmp_path) == bundle.bundle()
+    (tmp_path / "extra.py").write_text("")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        assert bundle.bundle_hash(build_fab_from_disk(tmp_path)) != bundle.bundle_hash()

@@ -152,7 +152,7 @@ def test_several_problems_are_counted_and_named() -> None:
         ("method", "alpha", 1.1, "less than or equal to 1"),
         ("payload", "encoding", "int4", "'int8'"),
         ("secure_aggregation", "minimum_cohort", 1, "greater than or equal to 2"),
-        ("secure_aggregation", "trust", "active", "'curious'"),
+        ("secure_aggregation", "trust", "passive", "'curious' or 'active'"),
     ],
 )
 def test_a_value_out_of_range_is_refused(section: str, key: str, value: object, allowed: str) -> None:

@@ -20,7 +20,7 @@ from fedkd.errors import RunFolderError
 from fedkd.federation.engines.internals import pack_records, unpack_records
 from fedkd.reporting.files import naming_failures, write_atomically
 
-_OWNER_ONLY, _USAGE = 0o600, "usage.json"
+_OWNER_ONLY, _USAGE, _RUNS = 0o600, "usage.json", "run"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class SiteState:
         self.folder = folder
         self._written: dict[str, bytes] = {}
         with naming_failures("make", folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for each in (folder, folder / _RUNS):  # `parents` would make the upper one for everybody
+                each.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def load(self, run_id: int) -> RecordDict:
         """What was kept after the last message of this run; empty before its first.
@@ -55,7 +56,7 @@ class SiteState:
         Raises:
             RunFolderError: the files cannot be read, or are damaged.
         """
-        runs, own = self.folder / "run", self._of(run_id)
+        runs, own = self.folder / _RUNS, self._of(run_id)
         with naming_failures("read", own):
             for other in runs.glob("*"):
                 if other != own:
@@ -78,7 +79,7 @@ class SiteState:
         """
         folder = self._of(run_id)
         with naming_failures("make", folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
         for name, record in records.items():
             packed = pack_records(RecordDict({name: record}))
             if self._written.get(name) != packed:
@@ -117,4 +118,4 @@ class SiteState:
         write_atomically(self.folder / _USAGE, json.dumps(asdict(usage)).encode(), _OWNER_ONLY)
 
     def _of(self, run_id: int) -> Path:
-        return self.folder / "run" / str(run_id)
+        return self.folder / _RUNS / str(run_id)

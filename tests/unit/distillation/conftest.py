@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from fedkd.distillation.distiller import PublicBatch
+from fedkd.distillation import PublicBatch
 from fedkd.seeding import isolated_torch_rng
 from fedkd.training.config import TrainingConfig
 from fedkd.training.evaluation import predict_logits

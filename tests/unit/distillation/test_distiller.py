@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedkd.distillation import DistillationConfig, Distiller
-from fedkd.distillation.distiller import PublicBatch
+from fedkd.distillation import DistillationConfig, Distiller, PublicBatch
 from fedkd.errors import ConfigError
 from fedkd.losses.kd import SOFT_LOSSES
 from fedkd.records import Distillation

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedkd.distillation import DistillationConfig, Distiller
-from fedkd.distillation.distiller import PublicBatch
+from fedkd.distillation import DistillationConfig, Distiller, PublicBatch
 from fedkd.seeding import derive_seed
 from fedkd.training.evaluation import predict_logits
 

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedkd.distillation import DistillationConfig, Distiller
-from fedkd.distillation.distiller import PublicBatch
+from fedkd.distillation import DistillationConfig, Distiller, PublicBatch
 from fedkd.distillation.shards import Alone, ShardedBackward, predict_together
 from fedkd.training.evaluation import predict_logits
 

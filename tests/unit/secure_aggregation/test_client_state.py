@@ -55,7 +55,7 @@ def test_state_without_parameters_is_refused_when_they_are_needed(make_round):
 @pytest.mark.parametrize(
     "damage",
     [
-        {"version": 2},
+        {"version": 1},
         {"stage": "dreaming"},
         {"transcript": "xyz"},
         {"memory": 3},

@@ -1,0 +1,109 @@
+"""The choice of a temperature as a table for the terminal and as a plot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from fedkd.records import TemperatureChoice, TemperatureTrial
+from fedkd.reporting.files import naming_failures, write_atomically
+from fedkd.reporting.formatting import number, percent
+from fedkd.reporting.lines import Axis, Line, line_plot
+from fedkd.reporting.plot import Plot, stroke
+
+HEAD = (
+    "T",
+    "alpha",
+    "accuracy",
+    "loss",
+    "agreement",
+    "KL to teacher",
+    "entropy",
+    "right, teacher right",
+    "right, teacher wrong",
+    "agrees, teacher wrong",
+    "verdict",
+)
+
+
+def temperature_rows(choice: TemperatureChoice) -> list[tuple[str, ...]]:
+    """Return a row for each trial, under `HEAD`."""
+    return [
+        (
+            f"{trial.temperature:g}",
+            f"{trial.alpha:g}",
+            percent(trial.accuracy, 2),
+            number(trial.loss),
+            percent(trial.agreement, 2),
+            number(trial.divergence),
+            number(trial.entropy),
+            percent(trial.accuracy_teacher_right),
+            percent(trial.accuracy_teacher_wrong),
+            percent(trial.agreement_teacher_wrong),
+            trial.verdict,
+        )
+        for trial in choice.trials
+    ]
+
+
+def temperature_table(choice: TemperatureChoice) -> Table:
+    """Return the trials as a table for the terminal; columns that need labels are left out without them."""
+    rows = temperature_rows(choice)
+    shown = [column for column in range(len(HEAD)) if choice.labelled or any(row[column] != "–" for row in rows)]
+    table = Table(title=Text(f"{choice.samples} held-out samples"), title_justify="left")
+    for column in shown:
+        table.add_column(HEAD[column], justify="left" if HEAD[column] == "verdict" else "right")
+    for row in rows:
+        table.add_row(*(row[column] for column in shown), style="bold" if row[-1] == "chosen" else "")
+    return table
+
+
+def temperature_lines(choice: TemperatureChoice) -> list[str]:
+    """Return the choice, why it was made, and what else the trials show."""
+    chosen = f"chosen: T = {choice.temperature:g}, alpha = {choice.alpha:g}: {choice.why}"
+    teacher = f"teacher: entropy {choice.teacher_entropy:.3f} nats"
+    if choice.teacher_accuracy is not None:
+        teacher += f", accuracy {percent(choice.teacher_accuracy, 2)}"
+    return [chosen, teacher, *choice.notes]
+
+
+def temperature_plot(choice: TemperatureChoice) -> Plot:
+    """Draw accuracy, agreement and entropy (as a share of the largest possible) against T, at the chosen alpha."""
+    trials = sorted((t for t in choice.trials if t.alpha == choice.alpha), key=lambda trial: trial.temperature)
+    measures: dict[str, Callable[[TemperatureTrial], float | None]] = {
+        "accuracy": lambda trial: trial.accuracy,
+        "agreement": lambda trial: trial.agreement,
+        "entropy, of log C": lambda trial: trial.entropy / math.log(choice.classes),
+        "right, teacher right": lambda trial: trial.accuracy_teacher_right,
+        "right, teacher wrong": lambda trial: trial.accuracy_teacher_wrong,
+    }
+    lines = [
+        Line(f"measure-{index}", name, range(len(trials)), [_percentage(of(trial)) for trial in trials], stroke(index))
+        for index, (name, of) in enumerate(measures.items())
+    ]
+    x = Axis("temperature", "{:g}".format, names=tuple(f"{trial.temperature:g}" for trial in trials))
+    y = Axis("share (%)", "{:.1f} %".format)
+    spoken = f"Students distilled at {len(trials)} temperatures. Chosen: T = {choice.temperature:g}: {choice.why}."
+    return line_plot("plot-temperature", "Students by temperature", spoken, lines, x, y, most=100)
+
+
+def write_choice(choice: TemperatureChoice, folder: Path) -> tuple[Path, Path]:
+    """Write `temperature.json` and `temperature.svg` into a folder, which is made where it is missing.
+
+    Raises:
+        RunFolderError: the folder cannot be made or written.
+    """
+    with naming_failures("make", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    record, plot = folder / "temperature.json", folder / "temperature.svg"
+    write_atomically(record, choice.model_dump_json(indent=2).encode())
+    write_atomically(plot, temperature_plot(choice).svg.encode())
+    return record, plot
+
+
+def _percentage(share: float | None) -> float | None:
+    return None if share is None else 100 * share
