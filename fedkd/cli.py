@@ -95,7 +95,7 @@ def distill(
     quiet: Quiet = False,
 ) -> None:
     """Distil one teacher into one student, without a federation."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from fedkd.console import print_results
         from fedkd.experiment import distill as run_distillation
         from fedkd.offline import load_offline_config
@@ -151,7 +151,7 @@ def temperature(
     quiet: Quiet = False,
 ) -> None:
     """Find the temperature at which a student learns best from a federation's ensemble teacher, or from a [teacher]."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from fedkd.console import ProgressBar, print_choice
         from fedkd.offline.temperature import find_temperature
         from fedkd.reporting.temperature import write_choice
@@ -336,7 +336,7 @@ def client_run(site_path: SitePath) -> None:
 @client_app.command(name="check", epilog="Example:  fedkd client check site.toml")
 def client_check(site_path: SitePath) -> None:
     """Look at a site's data, keys, connection and policy; exit code 1 if anything is wrong."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from fedkd.federation.site.check import check_site
         from fedkd.federation.site.settings import load_site
 

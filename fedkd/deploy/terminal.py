@@ -27,9 +27,11 @@ def problems(status: DeploymentStatus) -> list[str]:
     lines = [
         f"{service.service}: {service.status}" for service in status.services if not service.status.startswith("Up")
     ]
-    for client in status.clients:
-        if client.node != "online":
-            lines.append(f"client {client.client} is {client.node}{': ' if client.problem else ''}{client.problem}")
+    lines += [
+        f"client {client.client} is {client.node}{': ' if client.problem else ''}{client.problem}"
+        for client in status.clients
+        if client.node != "online"
+    ]
     if status.certificate_days < FEW_DAYS:
         lines.append(f"a certificate of the server expires in {status.certificate_days} days; fedkd deploy renew")
     return lines
