@@ -12,22 +12,17 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
-from fedkd.aggregation import Aggregator, MeanAggregator
+from fedkd.config_combinations import check_combinations
 from fedkd.config_errors import blaming_builder, config_error, read_toml
-from fedkd.data.config import SITES, DataConfig
+from fedkd.data.config import DataConfig
 from fedkd.distillation import StudentConfig
 from fedkd.errors import ConfigError
-from fedkd.methods import REFERENCES, Method, MethodConfig, build_method, method_config_type
+from fedkd.methods import MethodConfig, method_config_type
 from fedkd.methods.fkd import FkdConfig
-from fedkd.methods.objective import check_hard_loss, check_soft_loss, check_temperature_selection
 from fedkd.models.config import ModelName
 from fedkd.payload import PayloadConfig
-from fedkd.secure_aggregation import smallest_ring_bits
 from fedkd.training.config import TrainingConfig
 from fedkd.types import Section
-
-FEWEST_GROUPS = 3
-"""Of which a robust rule can tell one that lies from the others."""
 
 
 class RunFolderConfig(Section):
@@ -150,7 +145,7 @@ class ExperimentConfig(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> ExperimentConfig:
-        _check_combinations(self)
+        check_combinations(self)
         return self
 
     def evaluates_clients(self, server_round: int) -> bool:
@@ -176,117 +171,6 @@ def _parse_method(values: Mapping[str, Any]) -> MethodConfig:
         return config_type.model_validate(values)
     except ValidationError as cause:
         raise config_error(cause, config_type, section="method") from cause
-
-
-def _check_combinations(config: ExperimentConfig) -> None:
-    clients, method, student = config.clients, config.method, config.student
-    built: Method | None = None
-    if method.name not in REFERENCES:
-        with blaming_builder(method.name):
-            built = build_method(method)
-    weights_travel = built is None or built.sends == "weights"
-    check_hard_loss(method.alpha, method.label_smoothing, labelled=config.data.public.labelled)
-    if built is not None:
-        check_soft_loss("method.digestion.loss", method.digestion.loss, method)
-    if built is not None and built.distils:
-        check_soft_loss("student.loss", student.loss, method)
-    check_temperature_selection(
-        student,
-        distils=built is not None and built.distils,
-        labelled=config.data.public.labelled,
-        num_public=method.public_per_round or config.data.public.size,
-    )
-    for key in ("min_train_nodes", "min_replies"):
-        if getattr(clients, key) > clients.number:
-            raise ConfigError(
-                f"clients.{key}", getattr(clients, key), f"at most clients.number, which is {clients.number}"
-            )
-    if clients.min_replies > config.num_drawn:
-        raise ConfigError(
-            "clients.min_replies", clients.min_replies, f"at most the {config.num_drawn} clients drawn for a round"
-        )
-    if clients.dropout_rate + clients.straggler_rate > 1:
-        raise ConfigError(
-            "clients.straggler_rate", clients.straggler_rate, "at most 1 together with clients.dropout_rate"
-        )
-    if weights_travel and student.model not in clients.models:
-        raise ConfigError(
-            "student.model",
-            student.model,
-            f"with {method.name} the student is an average of clients: one of clients.models, {list(clients.models)}",
-        )
-    if method.public_per_round > config.data.public.size:
-        raise ConfigError(
-            "method.public_per_round",
-            method.public_per_round,
-            f"at most data.public.size, which is {config.data.public.size}",
-        )
-    if student.shards > max(1, student.batch_size // 2):
-        raise ConfigError(
-            "student.shards", student.shards, f"at most half of student.batch_size, which is {student.batch_size}"
-        )
-    if config.data.source == SITES:
-        for key, value in (("bounds", False), ("evaluate_clients_every", 0)):
-            given = getattr(config.run, key)
-            if given != value:
-                raise ConfigError(
-                    f"run.{key}", given, f"{value} with data.source = {SITES!r}: sites share no test split"
-                )
-    if config.secure_aggregation.enabled:
-        _check_secure_aggregation(config, built)
-    if student.patience and not student.holdout_fraction:
-        raise ConfigError("student.patience", student.patience, "0, or a student.holdout_fraction above 0 to watch")
-
-
-def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) -> None:
-    secure, payload, method = config.secure_aggregation, config.payload, config.method
-    key = "secure_aggregation.enabled"
-    if built is None or built.sends == "weights":
-        raise ConfigError(key, True, f"false with {method.name}, whose weights travel: only logits are masked")
-    named = getattr(method, "aggregator", type(built.aggregate).__name__)
-    if not isinstance(built.aggregate, MeanAggregator) and not secure.group_size:
-        raise ConfigError(
-            key,
-            True,
-            f"false with aggregator {named!r}, which looks at each client: a sum hides them; or set "
-            "secure_aggregation.group_size, and it looks at the means of groups",
-        )
-    if not payload.clip or payload.encoding != "float32":
-        raise ConfigError(
-            key, True, 'false, or payload.clip = true and payload.encoding = "float32": sums are integers'
-        )
-    if secure.minimum_cohort > config.clients.number:
-        raise ConfigError(
-            "secure_aggregation.minimum_cohort",
-            secure.minimum_cohort,
-            f"at most clients.number, which is {config.clients.number}",
-        )
-    if secure.trust == "active" and not secure.identities:
-        raise ConfigError("secure_aggregation.identities", "", "a folder where trust is active: clients sign")
-    if secure.dropout_stage == "confirm" and secure.trust != "active":
-        raise ConfigError("secure_aggregation.dropout_stage", "confirm", "another stage where trust is not active")
-    if secure.group_size:
-        _check_groups(config, built.aggregate, named)
-    weighted = isinstance(built.aggregate, MeanAggregator) and built.aggregate.weighted
-    needed = smallest_ring_bits(config.clients.number, secure.value_bits, secure.weight_bits if weighted else 1)
-    if needed > secure.ring_bits:
-        raise ConfigError(
-            "secure_aggregation.ring_bits", secure.ring_bits, f"at least {needed} for so many clients and bits"
-        )
-
-
-def _check_groups(config: ExperimentConfig, aggregator: Aggregator | None, named: str) -> None:
-    key, size = "secure_aggregation.group_size", config.secure_aggregation.group_size
-    if isinstance(aggregator, MeanAggregator):
-        raise ConfigError(key, size, f"0 with aggregator {named!r}, which needs one sum over all")
-    least, most = config.secure_aggregation.minimum_cohort, config.num_drawn // FEWEST_GROUPS
-    if not least <= size <= most:
-        raise ConfigError(
-            key,
-            size,
-            f"from secure_aggregation.minimum_cohort, which is {least}, to {most}: of the {config.num_drawn} clients "
-            f"of a round at least {FEWEST_GROUPS} groups are made, as a comparison of fewer excludes nobody",
-        )
 
 
 def parse_config(values: Mapping[str, Any]) -> ExperimentConfig:

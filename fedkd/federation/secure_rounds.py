@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from flwr.serverapp import Grid
 
-from fedkd.config import FEWEST_GROUPS, ExperimentConfig
+from fedkd.config import ExperimentConfig
+from fedkd.config_combinations import FEWEST_GROUPS
 from fedkd.errors import SecureAggregationError
 from fedkd.federation.identities import ROSTER, read_roster
 from fedkd.federation.secure_exchange import REASON, Exchange, Invitation, OpenSum, SecureRound
