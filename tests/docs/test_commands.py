@@ -24,7 +24,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 from typer.testing import CliRunner
 
-from fedkd import config, experiment, offline
+from fedkd import config, deploy, experiment, offline
 from fedkd.cli import app
 from fedkd.config import ExperimentConfig
 from fedkd.federation.site import settings
@@ -32,7 +32,7 @@ from fedkd.offline import OfflineConfig
 from fedkd.study import terminal
 
 ROOT = Path(__file__).parents[2]
-READMES = ("README.md", "CONTRIBUTING.md", "simulations/README.md", "benchmarks/README.md")
+READMES = ("README.md", "CONTRIBUTING.md", "simulations/README.md", "benchmarks/README.md", "docker/README.md")
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.md"))
 DOCUMENTS = [*READMES, *PAGES]
 GROUPS = tomllib.loads((Path(__file__).parent / "elsewhere.toml").read_text(encoding="utf-8"))["group"]
@@ -166,6 +166,9 @@ def test_what_runs_elsewhere_is_at_least_accepted(command: str, monkeypatch: pyt
         raise typer.Exit
 
     monkeypatch.setattr(experiment, "run", stop)
+    monkeypatch.setattr(experiment, "read_run", stop)
+    monkeypatch.setattr(deploy, "initialise", stop)
+    monkeypatch.setattr(deploy, "open_deployment", stop)
     monkeypatch.setattr(terminal, "run_and_report", stop)
     monkeypatch.setattr(settings, "load_site", stop)
     for placeholder, value in PLACEHOLDERS.items():

@@ -12,7 +12,14 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
-READMES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "simulations/README.md", "benchmarks/README.md")
+READMES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "simulations/README.md",
+    "benchmarks/README.md",
+    "docker/README.md",
+)
 DOCUMENTS = [*READMES, *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.md"))]
 
 

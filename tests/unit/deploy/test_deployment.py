@@ -1,0 +1,157 @@
+"""The folder of a deployment: made once, completed, never overwritten; keys that fit; clients come and go."""
+
+from __future__ import annotations
+
+import re
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+from typer.testing import CliRunner
+
+from fedkd.cli import app
+from fedkd.config import load_config
+from fedkd.deploy import Deployment, add_client, initialise, open_deployment, renew_client, renew_server, revoke_client
+from fedkd.deploy import operator as flower
+from fedkd.deploy.running import deployed_config
+from fedkd.errors import ConfigError
+from fedkd.federation.identities import read_credentials
+from fedkd.federation.site.settings import load_site
+
+COMPOSE = Path(__file__).parents[3] / "docker" / "compose.yaml"
+DIGITS = Path(__file__).parents[3] / "simulations" / "digits.toml"
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Deployment:
+    return initialise(tmp_path / "fed", 2, "server.example", compose=COMPOSE)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_same_command_changes_nothing(deployment: Deployment) -> None:
+    before = content(deployment.folder)
+    again = initialise(deployment.folder, 2, "server.example", compose=COMPOSE)
+    assert again.settings == deployment.settings
+    assert content(deployment.folder) == before
+
+
+def test_what_is_missing_is_made_and_the_rest_stays(deployment: Deployment) -> None:
+    before = content(deployment.folder)
+    (deployment.folder / "server" / "keys" / "gateway.crt").unlink()
+    initialise(deployment.folder, 2, "server.example", compose=COMPOSE)
+    after = content(deployment.folder)
+    assert {name for name in before if before[name] != after[name]} == {"server/keys/gateway.crt"}
+
+
+def test_other_arguments_are_refused(deployment: Deployment) -> None:
+    with pytest.raises(ConfigError, match=r"--host = 'other\.example' is not allowed: 'server\.example'"):
+        initialise(deployment.folder, 2, "other.example", compose=COMPOSE)
+
+
+def test_nobody_else_reads_a_key(deployment: Deployment) -> None:
+    private = [path for path in deployment.folder.rglob("*") if re.search(r"\.(key|pem|secret)$|\.env$", path.name)]
+    assert len(private) >= 11
+    assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
+    folders = {path.parent for path in private} | {deployment.folder}
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+
+
+def test_the_authority_vouches_for_the_gateway_under_its_name_alone(deployment: Deployment) -> None:
+    authority = x509.load_pem_x509_certificate((deployment.authority / "ca.crt").read_bytes())
+    gateway = x509.load_pem_x509_certificate((deployment.server_keys / "gateway.crt").read_bytes())
+    builder = PolicyBuilder().store(Store([authority])).time(datetime.now(UTC).replace(tzinfo=None))
+    assert builder.build_server_verifier(x509.DNSName("server.example")).verify(gateway, [])
+    with pytest.raises(VerificationError):
+        builder.build_server_verifier(x509.DNSName("other.example")).verify(gateway, [])
+
+
+def test_a_client_is_handed_keys_that_fit(deployment: Deployment) -> None:
+    for client in (0, 1):
+        keys = deployment.site(client) / "keys"
+        private = load_ssh_private_key((keys / "node.key").read_bytes(), password=None)
+        public = load_ssh_public_key((keys / "node.pub").read_bytes())
+        assert private.public_key() == public
+        assert isinstance(private.curve, SECP384R1)
+        credentials = read_credentials(keys / "identity.pem", keys / "roster.json", client)
+        assert set(credentials.roster) == {0, 1}
+        site = load_site(deployment.site(client) / "SITE.toml")
+        assert (site.client, site.num_clients, site.superlink) == (client, 2, "server.example:9092")
+
+
+def test_each_client_has_a_network_of_its_own(deployment: Deployment) -> None:
+    text = (deployment.folder / "compose.clients.yaml").read_text()
+    for client in (0, 1):
+        assert f"client-{client}: {{internal: true}}" in text
+        assert f"    networks: [client-{client}]\n" in text
+
+
+def test_a_client_more_is_in_everybodys_roster(deployment: Deployment) -> None:
+    changed, client = add_client(deployment)
+    assert client == 2
+    for each in range(3):
+        keys = changed.site(each) / "keys"
+        assert set(read_credentials(keys / "identity.pem", keys / "roster.json", each).roster) == {0, 1, 2}
+        assert load_site(changed.site(each) / "SITE.toml").num_clients == 3
+    assert open_deployment(deployment.folder).settings.clients == (0, 1, 2)
+
+
+def test_a_revoked_clients_keys_are_put_away_and_refused(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def answer(_: Deployment, *arguments: str) -> dict[str, object]:
+        asked.append(arguments)
+        return {"nodes": [{"node-id": "17", "status": "online"}]}
+
+    monkeypatch.setattr(flower, "_asked", answer)
+    (deployment.operator / "registered.json").write_text('{"0": "5", "1": "17"}')
+    identity = (deployment.site(1) / "keys" / "identity.pem").read_bytes()
+    renewed = renew_client(deployment, 1)
+    assert ("supernode", "unregister", "17", "fedkd") in asked
+    assert flower.node_ids(renewed) == {0: "5"}
+    assert (deployment.folder / "revoked" / "client-1-0" / "keys" / "identity.pem").read_bytes() == identity
+    assert (renewed.site(1) / "keys" / "identity.pem").read_bytes() != identity
+    left = revoke_client(renewed, 0)
+    keys = left.site(1) / "keys"
+    assert set(read_credentials(keys / "identity.pem", keys / "roster.json", 1).roster) == {1}
+    with pytest.raises(ConfigError, match="one of the deployment's clients: 1"):
+        revoke_client(left, 0)
+
+
+def test_a_renewed_server_keeps_its_authority(deployment: Deployment) -> None:
+    before = content(deployment.folder)
+    renew_server(deployment)
+    after = content(deployment.folder)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {name for name in before if name.startswith("server/keys/")}
+
+
+def test_an_experiment_that_is_none_for_sites_is_refused(deployment: Deployment) -> None:
+    with pytest.raises(ConfigError, match=r"data\.source = 'digits' is not allowed: 'sites'"):
+        deployed_config(deployment, load_config(DIGITS), datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["status", "absent"], "a folder that `fedkd deploy init` has made"),
+        (["init", "fed", "--clients", "2", "--host", "h", "--compose", "absent.yaml"], "absent.yaml is missing"),
+    ],
+)
+def test_the_command_says_what_is_wrong_in_a_line(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["deploy", *arguments])
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
