@@ -11,6 +11,7 @@ from fedkd import errors
 from fedkd.errors import (
     ConfigError,
     DataError,
+    DeploymentError,
     EngineError,
     FedkdError,
     ModelError,
@@ -37,6 +38,7 @@ EXAMPLES = [
     RoundError("nobody left"),
     PolicyError("maximum_rounds", "this is round 3 here; at most 2"),
     EngineError("no worker can be placed"),
+    DeploymentError("the SuperLink does not answer"),
     RunFolderError("not empty"),
     StudyError("no such cell"),
 ]
@@ -60,6 +62,7 @@ def test_the_tree():
         RoundError: FedkdError,
         SecureAggregationError: FedkdError,
         EngineError: FedkdError,
+        DeploymentError: FedkdError,
         RunFolderError: FedkdError,
         StudyError: FedkdError,
     }
