@@ -65,6 +65,7 @@ def test_sites_are_killed_at_three_stages(
     ):
         loopback.wait_for(client, released, server_round, seconds=300)
         sites[client].kill()
+        sites[client].wait()  # else it is there for its SuperNode, which ends with it
     log, _ = run.communicate(timeout=300)
 
     first, second, third = read_run(tmp_path / "masked")[1].history
