@@ -107,7 +107,8 @@ def test_clients_that_share_an_errand_do_not_share_its_end(pool: RayPool, marks:
     assert sorted(replies) == [0, 1, 2, 3, 4, 5, 7]  # client 6 hung, and was late
     assert [client for client, reply in replies.items() if reply.has_error()] == [4]
     calls = {client: len(list(marks.glob(f"evaluate{client}-*"))) for client in (4, 6)}
-    assert calls == {4: 3, 6: 3}  # first well, then with others, then alone
+    assert calls[4] == 3  # first well, then with others, then alone
+    assert calls[6] in (2, 3)  # likewise, where its deadline leaves a slow machine the time
 
 
 def _die_at_first(folder: Path, number: int) -> int:
