@@ -140,7 +140,7 @@ class Client:
         trained = time.perf_counter()
         logits_NC = None
         if self.method.sends == "logits":
-            logits_NC = predict_logits(model, self.workspace.public_images(instruction.public_indices_N))
+            logits_NC = predict_logits(model, self.workspace.public_inputs_at(instruction.public_indices_N))
         answered = time.perf_counter()
         test_logits_MC = self._answer_test_split(model) if instruction.evaluate else None
         return Work(
@@ -174,4 +174,4 @@ class Client:
 
     def _answer_test_split(self, model: nn.Module) -> FloatArray:
         """Bounded as everything that leaves, in float32 as it serves only the measurement."""
-        return PayloadSeam(self.config.payload).bound(predict_logits(model, self.workspace.test_images_NCHW))[0]
+        return PayloadSeam(self.config.payload).bound(predict_logits(model, self.workspace.test_inputs))[0]
