@@ -32,7 +32,7 @@ ATTENTION = [
     }
     for ours, theirs in PAIRS[1:]
 ]
-SIZES = {"train_size": 2_000, "test_size": 1_000, "public": {"size": 600, "labelled": True}}
+SIZES = {"train_size": 1_500, "test_size": 800, "public": {"size": 500, "labelled": True}}
 VARIANTS = {
     "labels": {"method": {"alpha": 0.0}},
     "logits": {},
@@ -55,7 +55,7 @@ def distillation(data: Path, variant: dict, seed: int, epochs: int | None) -> Of
                     **SIZES,
                 },
                 "method": variant.get("method", {}),
-                "teacher": {"model": "transformer", "epochs": epochs or 6, **rates},
+                "teacher": {"model": "transformer", "epochs": epochs or 5, **rates},
                 "student": {"model": "transformer_small", "epochs": epochs or 8, **rates},
                 "terms": variant.get("terms", []),
             }
@@ -109,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, help="of teacher and student; 6 and 8 where none is given")
+    parser.add_argument("--epochs", type=int, help="of teacher and student; 5 and 8 where none is given")
     parser.add_argument("--plot", type=Path, help="file for the plot, an SVG")
     arguments = parser.parse_args()
     found: dict[str, list[float]] = {}
