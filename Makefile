@@ -9,6 +9,13 @@ JOBS ?= 2
 
 export OMP_NUM_THREADS ?= 1
 
+# Where bytecode must not lie beside the sources it lies in the environment: without any, every process compiles all of
+# PyTorch that it imports, for seconds.
+ifdef PYTHONDONTWRITEBYTECODE
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/bytecode
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-docker lint format docs clean
 

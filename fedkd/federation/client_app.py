@@ -145,7 +145,11 @@ def _secure(
     config, absence = client.config, None
     if request.stage == config.secure_aggregation.dropout_stage:
         absence = simulated_absence(config, client.client, request.server_round)
+    kept = context.state.config_records[_SECURE]["kept"] if _SECURE in context.state else None
+    participant = SecureParticipant(client, kept if isinstance(kept, bytes) else None)
     if absence == "dropped":
+        participant.leave()
+        context.state[_SECURE] = ConfigRecord({"kept": participant.kept})
         return _reply(Absence(client.client, "dropped"), message)
 
     def work(instruction: TrainInstruction) -> Work:
@@ -154,8 +158,6 @@ def _secure(
         _keep_model(client, done.weights, context)
         return done
 
-    kept = context.state.config_records[_SECURE]["kept"] if _SECURE in context.state else None
-    participant = SecureParticipant(client, kept if isinstance(kept, bytes) else None)
     answer = participant.answer(request, instruction, work, early=sends_early_keys(config, request.server_round))
     context.state[_SECURE] = ConfigRecord({"kept": participant.kept})
     if absence:
