@@ -19,7 +19,9 @@ from fedkd.data.config import SITES
 from fedkd.errors import ConfigError, DataError
 from fedkd.federation.bounds_cache import cached_bounds
 from fedkd.federation.checkpoints import Checkpoints
+from fedkd.federation.fitting import check_models
 from fedkd.federation.observers import Observer, Observers
+from fedkd.federation.references import compose_method
 from fedkd.federation.server_app import FederationResult
 from fedkd.federation.simulation import simulate
 from fedkd.federation.workspace import Workspace, open_workspace
@@ -98,8 +100,7 @@ def run(config: ExperimentConfig, observer: RunObserver | None = None, federate:
     if config.data.source == SITES and federate is simulate:
         raise ConfigError("data.source", SITES, "a source that this machine holds; sites are reached by `flwr run`")
     workspace = open_workspace(config)
-    for name in {*config.clients.models, config.student.model}:
-        workspace.build_model(name, seed=config.run.seed)  # refuses what does not fit before a folder is made
+    check_models(config, compose_method(config.method), workspace)  # before a folder is made
     store = _create_folder(config)
     with store.locked():
         _describe(store, config, workspace)

@@ -15,6 +15,7 @@ from fedkd.federation.client_app import config_of
 from fedkd.federation.engines.prompt_grid import PromptGrid
 from fedkd.federation.engines.simulated import SimulatedGrid
 from fedkd.federation.executor import LocalExecutor
+from fedkd.federation.fitting import check_models
 from fedkd.federation.observers import Observer, Observers
 from fedkd.federation.references import compose_method
 from fedkd.federation.replies import ReplyDesk
@@ -50,6 +51,7 @@ def build_server_app(
         config = config_of(context)
         method = compose_method(config.method)
         workspace = open_workspace(config)
+        check_models(config, method, workspace)
         simulated = grid if isinstance(grid, SimulatedGrid) else None
         server = Server(config, method, workspace, simulated.executor if simulated else LocalExecutor())
         desk = ReplyDesk(config, method, workspace, _expected_weights(config, method, workspace))
