@@ -70,7 +70,7 @@ def check_combinations(config: ExperimentConfig) -> None:
 
 def _check_clients(config: ExperimentConfig) -> None:
     clients = config.clients
-    for key in ("min_train_nodes", "min_replies"):
+    for key in ("min_train_nodes", "min_available_nodes", "min_replies"):
         if getattr(clients, key) > clients.number:
             raise ConfigError(
                 f"clients.{key}", getattr(clients, key), f"at most clients.number, which is {clients.number}"
