@@ -88,7 +88,7 @@ def _losses_in_use(config: ExperimentConfig, built: Method) -> dict[str, str]:
 
 def _check_clients(config: ExperimentConfig) -> None:
     clients = config.clients
-    for key in ("min_train_nodes", "min_replies"):
+    for key in ("min_train_nodes", "min_available_nodes", "min_replies"):
         if getattr(clients, key) > clients.number:
             raise ConfigError(
                 f"clients.{key}", getattr(clients, key), f"at most clients.number, which is {clients.number}"

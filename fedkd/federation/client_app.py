@@ -39,7 +39,8 @@ from fedkd.seeding import numpy_rng
 DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "simulations" / "digits.toml"
 """What an empty experiment stands for; it travels in the app's bundle, beside the package."""
 
-_MODEL, _SECURE = "model", "secure_aggregation"
+MODEL, _SECURE = "model", "secure_aggregation"
+"""Records of a context's state."""
 
 Compose = Callable[[Context], Client]
 """Makes the client that a context belongs to, with what it holds."""
@@ -167,7 +168,7 @@ def _secure(
 
 def _keep_model(client: Client, weights: Weights, context: Context) -> None:
     if not client.is_replaced_every_round:
-        context.state[_MODEL] = ArrayRecord({key: Array(array) for key, array in weights.items()})
+        context.state[MODEL] = ArrayRecord({key: Array(array) for key, array in weights.items()})
 
 
 def _reply(reply: TrainReply | Absence, message: Message) -> Message:
@@ -175,6 +176,6 @@ def _reply(reply: TrainReply | Absence, message: Message) -> Message:
 
 
 def _load_state(context: Context) -> Weights | None:
-    if _MODEL not in context.state:
+    if MODEL not in context.state:
         return None
-    return {key: array.numpy() for key, array in context.state.array_records[_MODEL].items()}
+    return {key: array.numpy() for key, array in context.state.array_records[MODEL].items()}

@@ -42,7 +42,7 @@ def build_server_app(
 ) -> ServerApp:
     """Make a server app that tells `observer` of its progress and hands its result to `deliver`.
 
-    With `checkpoints`, which need one of our own grids, it goes on where they say, and saves after every round.
+    With `checkpoints` it goes on where they say, and saves after every round; the clients' part only on a grid of ours.
     """
     app = ServerApp()
 
@@ -57,7 +57,7 @@ def build_server_app(
         desk = ReplyDesk(config, method, workspace, _expected_weights(config, method, workspace))
         observers = [observer]
         history: tuple[RoundRecord, ...] = ()
-        if checkpoints is not None and simulated is not None:
+        if checkpoints is not None:
             checkpoints.restore(server, simulated)
             observers.append(Saving(checkpoints, server, simulated))
             history = checkpoints.history
