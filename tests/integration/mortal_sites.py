@@ -4,9 +4,9 @@
 
 PLAN.json is a list of deaths, `[round, client, stage, "before" | "after"]`: a site kills itself by SIGKILL when it is
 asked for that stage of secure aggregation, before it does anything, or after it has answered and has written down its
-state and its audit log, but before its SuperNode has the answer. Beside its SITE.toml a site leaves what it was sent and
-what it answered in every round, unmasked, as `work-ROUND.npz`. Every death is a line of `deaths.jsonl` beside the plan:
-client and exit code.
+state and its audit log, but before its SuperNode has the answer. Every death is a line of `deaths.jsonl` beside the
+plan: client and exit code. Beside its SITE.toml a site leaves what it was sent and what it answered in every round,
+unmasked, as `work-ROUND.npz`.
 
 All imports are done here, once, and sites are forked: starting one takes no longer than its SuperNode does.
 """
