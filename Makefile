@@ -43,7 +43,7 @@ test: $(VENV)/.dev  ## Run all tests, with coverage
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 test-docker: $(VENV)/.dev  ## Run the tests of a federation in containers (as root, on Debian)
-	@$(BIN)/python -m pytest -m system tests/system $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m system tests/system -rs --durations=10 $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev  ## Check style, types and the layers of imports
 	@$(BIN)/ruff check .

@@ -19,6 +19,7 @@ deploy_app = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The deployment's folder.")]
+RunName = Annotated[str, typer.Argument(metavar="NAME", help="Of the run's folder in DIR/runs.")]
 Client = Annotated[int, typer.Argument(metavar="CLIENT", min=0, help="Number of a client.")]
 
 
@@ -87,15 +88,23 @@ def run(
 
 
 @deploy_app.command(epilog="Example:  fedkd deploy resume federation first")
-def resume(
-    folder: Folder, name: Annotated[str, typer.Argument(metavar="NAME", help="Of the run's folder in DIR/runs.")]
-) -> None:
+def resume(folder: Folder, name: RunName) -> None:
     """Go on with a run that ended too early, after its last whole round, and show its log."""
     with errors_as_lines():
         from fedkd.deploy import open_deployment, resume_deployed
 
         path = resume_deployed(open_deployment(folder), name, typer.echo)
         typer.echo(f"run folder: {path}; next: fedkd report {path}")
+
+
+@deploy_app.command(epilog="Example:  fedkd deploy stop federation first")
+def stop(folder: Folder, name: RunName) -> None:
+    """End a run that is going; what it has written stays, and `resume` goes on with it."""
+    with errors_as_lines():
+        from fedkd.deploy import open_deployment, stop_deployed
+
+        stop_deployed(open_deployment(folder), name)
+        typer.echo(f"stopped {name}; to go on: fedkd deploy resume {folder} {name}")
 
 
 @deploy_app.command(epilog="Example:  fedkd deploy status federation")

@@ -5,7 +5,7 @@
     run          the same experiment file as everywhere, over the clients that have joined
     status       who is registered, who is there, who cannot take part and why
     add, revoke, renew, hand over
-    resume       go on with a run whose SuperLink was away for too long
+    resume       go on with a run that was stopped, or whose SuperLink was away for too long
 
 It writes files and calls the programs `docker` and `flwr`; it imports neither Flower nor an engine's library.
 """
@@ -13,7 +13,7 @@ It writes files and calls the programs `docker` and `flwr`; it imports neither F
 from fedkd.deploy.clients import add_client, hand_over, renew_client, revoke_client
 from fedkd.deploy.folder import Deployment, open_deployment
 from fedkd.deploy.initialise import initialise, renew_server
-from fedkd.deploy.running import resume_deployed, run_deployed, start
+from fedkd.deploy.running import resume_deployed, run_deployed, start, stop_deployed
 from fedkd.deploy.site_keys import make_site_keys
 from fedkd.deploy.status import ClientStatus, read_status
 
@@ -32,4 +32,5 @@ __all__ = [
     "revoke_client",
     "run_deployed",
     "start",
+    "stop_deployed",
 ]

@@ -95,6 +95,15 @@ def submit(deployment: Deployment, app: Path, run_config: Path) -> str:
     return str(_asked(deployment, "run", str(app), _CONNECTION, "--run-config", str(run_config))["run-id"])
 
 
+def stop_run(deployment: Deployment, run_id: str) -> None:
+    """End a run; what it has written stays.
+
+    Raises:
+        DeploymentError: the SuperLink does not answer, or the run has ended.
+    """
+    _asked(deployment, "stop", run_id, _CONNECTION)
+
+
 def run_log(deployment: Deployment, run_id: str) -> Iterator[str]:
     """The lines of a run's log as they come, until the run ends."""
     with subprocess.Popen(  # noqa: S603 - Flower's own program

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fedkd.config import ExperimentConfig, load_config
-from fedkd.deploy.engine import compose
+from fedkd.deploy.engine import compose, remove_unused_networks
 from fedkd.deploy.folder import Deployment
-from fedkd.deploy.operator import list_nodes, note_run, register, run_ids, run_log, run_status, submit
+from fedkd.deploy.operator import list_nodes, note_run, register, run_ids, run_log, run_status, stop_run, submit
 from fedkd.errors import ConfigError, DeploymentError
 from fedkd.federation.bundle import EXPERIMENT_KEY, RESUMED_KEY, write_app
 from fedkd.reporting import RunStore, run_name
@@ -41,6 +41,7 @@ def start(deployment: Deployment, *, restart: bool = False) -> list[int]:
     new = register(deployment)
     if deployment.clients_here:
         compose(deployment, *up, "--no-deps", *(f"client-{client}" for client in deployment.clients_here))
+    remove_unused_networks(deployment)
     return new
 
 
@@ -77,11 +78,26 @@ def resume_deployed(deployment: Deployment, name: str, show: Callable[[str], Non
         DeploymentError: it is still going, the SuperLink does not answer, or the run failed.
         RunFolderError: its folder is damaged.
     """
+    before = _run_id(deployment, name)
+    config = load_config(RunStore.open(deployment.runs / name).config_path)
+    return _run(deployment, config, before, show)
+
+
+def stop_deployed(deployment: Deployment, name: str) -> None:
+    """End a run; `resume_deployed` goes on with it.
+
+    Raises:
+        ConfigError: this deployment has started no such run.
+        DeploymentError: the SuperLink does not answer, or the run has ended.
+    """
+    stop_run(deployment, _run_id(deployment, name))
+
+
+def _run_id(deployment: Deployment, name: str) -> str:
     known = run_ids(deployment)
     if name not in known:
         raise ConfigError("NAME", name, f"a run that was started here: {', '.join(known) or 'there is none'}")
-    config = load_config(RunStore.open(deployment.runs / name).config_path)
-    return _run(deployment, config, known[name], show)
+    return known[name]
 
 
 def _run(deployment: Deployment, config: ExperimentConfig, resumed: str, show: Callable[[str], None]) -> Path:
