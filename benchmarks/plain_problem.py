@@ -58,7 +58,7 @@ def make_world(settings: Settings, data: FederatedData, clients: Iterable[int]) 
     return World(
         settings=settings,
         clients={k: (_images(p.images_NCHW), torch.from_numpy(p.labels_N)) for k, p in private.items()},
-        public_images=_images(data.public_images_NCHW),
+        public_images=_images(data.public_inputs),
         test_images=_images(data.test.images_NCHW),
         test_labels=torch.from_numpy(data.test.labels_N),
         new_model=lambda: build_model(settings.model, data.input_shape, data.num_classes, seed).to(

@@ -261,14 +261,20 @@ def watch(
 @app.command(epilog="Example:  fedkd predict runs/fkd-digits-s0-20260131-142530-1a2b3c photos/")
 def predict(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run folder.")],
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="An image file, a folder of images, or an .npz.")],
+    samples: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SAMPLES",
+            help="An image file, a folder of images, or an .npz; of texts a .txt file, a folder of them, or a .jsonl.",
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Classify images with the student of a run."""
+    """Classify images or texts with the student of a run."""
     with errors_as_lines():
         from fedkd.prediction import predict as classify
 
-        predictions = classify(run_dir, images)
+        predictions = classify(run_dir, samples)
         if as_json:
             typer.echo(json.dumps([prediction._asdict() for prediction in predictions]))
             return

@@ -22,6 +22,7 @@ from fedkd.records import PartitionRecord, Refusal, RoundRecord, RunRecord, Temp
 from fedkd.reporting import cost_table, partition_plot, result_table, round_line
 from fedkd.reporting.files import naming_failures
 from fedkd.reporting.temperature import temperature_lines, temperature_table
+from fedkd.types import SampleShape, TextShape
 
 
 class ProgressBar(RunObserver):
@@ -133,13 +134,19 @@ def data_lines(config: ExperimentConfig, plot: Path | None) -> list[str]:
         with naming_failures("write", plot):
             plot.write_text(partition_plot(partition).svg, encoding="utf-8")
     return [
-        f"source {config.data.source}: images {'x'.join(str(size) for size in data.input_shape)}, "
+        f"source {config.data.source}: {_described(data.input_shape)}, "
         f"{data.num_classes} classes ({', '.join(data.class_names)})",
         f"private: {len(data.train)} samples over {config.clients.number} clients" if partition else "private: unknown",
-        f"public: {len(data.public_images_NCHW)} samples, digest {data.public_digest}",
+        f"public: {len(data.public_inputs)} samples, digest {data.public_digest}",
         f"test: {len(data.test)} samples",
         *(partition_lines(partition) if partition else ()),
     ]
+
+
+def _described(shape: SampleShape) -> str:
+    if isinstance(shape, TextShape):
+        return f"texts of {shape.length} tokens out of {shape.vocabulary}, learned from the public set"
+    return f"images {'x'.join(str(size) for size in shape)}"
 
 
 def available_lines() -> list[str]:

@@ -278,6 +278,8 @@ def _describe(store: RunStore, config: RecordedConfig, workspace: Workspace) -> 
     """Write what the run is. The configuration comes last: where it is, all of it is, and the run can be resumed."""
     if workspace.data.partition_record is not None:
         store.write_partition(workspace.data.partition_record)
+    if workspace.data.vocabulary is not None:
+        store.write_vocabulary(workspace.data.vocabulary.definition)
     store.write_environment(
         {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),

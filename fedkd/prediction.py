@@ -10,34 +10,37 @@ import torch
 from torch import nn
 
 from fedkd.aggregation.base import log_softmax
-from fedkd.data.images import to_float
+from fedkd.data.inputs import to_model_input
 from fedkd.data.prediction_images import load_images
+from fedkd.data.prediction_texts import load_texts
+from fedkd.data.vocabulary import Vocabulary
 from fedkd.errors import RunFolderError
 from fedkd.models.registry import build_model
 from fedkd.offline import parse_recorded
 from fedkd.reporting import RunStore
 from fedkd.training.evaluation import predict_logits
-from fedkd.types import InputShape
+from fedkd.types import ByteArray, SampleShape, TextShape, TokenArray
 
 
 class Prediction(NamedTuple):
-    """One image: its name, the most probable class and its probability under the student."""
+    """One sample: its name, the most probable class and its probability under the student."""
 
     name: str
     class_name: str
     probability: float
 
 
-def predict(run_dir: Path | str, images: Path | str) -> list[Prediction]:
-    """Classify images with a run's student.
+def predict(run_dir: Path | str, samples: Path | str) -> list[Prediction]:
+    """Classify images or texts with a run's student.
 
     Args:
         run_dir: a finished run's folder.
-        images: an image file, a folder of images, or an `.npz` of arrays; adapted to the student's input.
+        samples: an image file, a folder of images, or an `.npz` of arrays, adapted to the student's input; where the
+            student takes texts, a `.txt` file, a folder of them, or a `.jsonl` file, in the run's vocabulary.
 
     Raises:
         RunFolderError: the run is not finished, its method has no student, or the student does not fit the rest.
-        DataError: the images cannot be read.
+        DataError: the samples cannot be read.
     """
     store = RunStore.open(Path(run_dir))
     record = store.read_run()
@@ -46,25 +49,35 @@ def predict(run_dir: Path | str, images: Path | str) -> list[Prediction]:
     data = parse_recorded(store.read_config()).data
     class_names = data.classes or store.read_partition().class_names
     input_shape = _input_shape(store)
-    names, images_NCHW = load_images(Path(images), input_shape)
+    names, inputs = _load(store, Path(samples), input_shape)
     model = _student(store, input_shape, len(class_names))
-    probs_NC = np.exp(log_softmax(predict_logits(model, torch.from_numpy(to_float(images_NCHW)))))
+    probs_NC = np.exp(log_softmax(predict_logits(model, torch.from_numpy(to_model_input(inputs)))))
     return [
         Prediction(name, class_names[best], float(probs[best]))
         for name, probs, best in zip(names, probs_NC, probs_NC.argmax(axis=1), strict=True)
     ]
 
 
-def _input_shape(store: RunStore) -> InputShape:
+def _load(store: RunStore, path: Path, input_shape: SampleShape) -> tuple[list[str], ByteArray | TokenArray]:
+    if not isinstance(input_shape, TextShape):
+        return load_images(path, input_shape)
+    names, texts = load_texts(path)
+    return names, Vocabulary(store.read_vocabulary()).encode(texts, input_shape.length)
+
+
+def _input_shape(store: RunStore) -> SampleShape:
+    """Of an image CxHxW, of a text its tokens and the size of the vocabulary."""
     text = store.read_student_metadata().get("input_shape", "")
     sizes = text.split("x")
-    if len(sizes) != 3 or not all(size.isdecimal() for size in sizes):
-        raise RunFolderError(f"{store.student_path} does not say its input_shape as CxHxW: {text!r}")
+    if len(sizes) not in (2, 3) or not all(size.isdecimal() for size in sizes):
+        raise RunFolderError(f"{store.student_path} does not say its input_shape as CxHxW or LxV: {text!r}")
+    if len(sizes) == 2:
+        return TextShape(*map(int, sizes))
     channels, height, width = (int(size) for size in sizes)
     return channels, height, width
 
 
-def _student(store: RunStore, input_shape: InputShape, num_classes: int) -> nn.Module:
+def _student(store: RunStore, input_shape: SampleShape, num_classes: int) -> nn.Module:
     name = parse_recorded(store.read_config()).student.model
     model = build_model(name, input_shape, num_classes, seed=0)
     try:

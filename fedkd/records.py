@@ -1,6 +1,7 @@
 """What happened in a run, as plain values: one `RoundRecord` a round, one `RunRecord` a run. Imports no torch.
 
-Accuracies are fractions of the global test split, in [0, 1]. `None` stands for what a method does not have
+Accuracies are fractions of the global test split, in [0, 1]; balanced ones are the mean over classes of the fraction of
+each that is right, so that a frequent class does not hide a rare one. `None` stands for what a method does not have
 (FedMD has no student) or what nobody measured. Seconds of clients are summed over clients, seconds of the
 server are wall time. Bytes count arrays and byte strings of the payloads, with the headers of the array format;
 transport headers are left out.
@@ -23,6 +24,7 @@ class StudentScore(Record):
     """The global model on the test split."""
 
     accuracy: float | None = None
+    balanced_accuracy: float | None = None
     loss: float | None = None
 
 
@@ -30,6 +32,7 @@ class TeacherScore(Record):
     """The aggregate of the clients' logits on the test split."""
 
     accuracy: float | None = None
+    balanced_accuracy: float | None = None
 
 
 class ClientScores(Record):
@@ -37,6 +40,7 @@ class ClientScores(Record):
 
     mean_accuracy: float | None = None
     worst_accuracy: float | None = None
+    mean_balanced_accuracy: float | None = None
 
 
 class Bounds(Record):
@@ -44,6 +48,8 @@ class Bounds(Record):
 
     local_only: float | None = None
     centralised: float | None = None
+    local_only_balanced: float | None = None
+    centralised_balanced: float | None = None
     local_only_history: tuple[float, ...] = ()
     centralised_history: tuple[float, ...] = ()
 

@@ -2,7 +2,7 @@
 
 Shape legend, used as a suffix of array names throughout the package:
 
-    K clients · N samples · C classes · H height · W width
+    K clients · N samples · C classes · H height · W width · L tokens of a text
 
 (an image batch is `images_NCHW`, where that C is the number of channels).
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,24 @@ from fedkd.errors import FedkdError
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 ByteArray = npt.NDArray[np.uint8]
+TokenArray = npt.NDArray[np.uint16]
 
 InputShape = tuple[int, int, int]
 """Channels, height, width of one image."""
+
+
+class TextShape(NamedTuple):
+    """What one text is to a model: so many tokens, each a number below the size of the vocabulary."""
+
+    length: int
+    vocabulary: int
+
+
+PADDING_TOKEN = 0
+"""The token that fills a short text up."""
+
+SampleShape = InputShape | TextShape
+"""The shape of one sample, an image or a text."""
 
 
 class Section(BaseModel):

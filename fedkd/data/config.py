@@ -1,4 +1,4 @@
-"""The `data` section of an experiment: where images come from, what is public, and how clients differ."""
+"""The `data` section of an experiment: where samples come from, what is public, and how clients differ."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from fedkd.data.sources import check_source_name
+from fedkd.data.sources import TEXT_SOURCES, check_source_name
+from fedkd.data.vocabulary import SMALLEST
+from fedkd.errors import ConfigError
 from fedkd.types import Section, checked_by
 
 _checked_source_name = checked_by(check_source_name)
@@ -25,7 +27,7 @@ class PublicConfig(Section):
 
     source: str = Field(SAME_SOURCE, description="same: held out of data.source's training split; or any source name")
     size: int = Field(400, ge=1, description="number of public samples")
-    root: str | None = Field(None, description="folder (npz: file) of the public source; data.root where left out")
+    root: str | None = Field(None, description="folder (or file) of the public source; data.root where left out")
     labelled: bool = Field(False, description="server and clients may use the public labels; the classes must agree")
 
     @field_validator("source")
@@ -65,6 +67,13 @@ class HeterogeneityConfig(Section):
     label_noise: float = Field(0.0, ge=0, lt=1, description="probability that a private label is another class's")
 
 
+class TextConfig(Section):
+    """How texts become tokens. The vocabulary is learned from the public samples alone."""
+
+    length: int = Field(128, ge=1, le=4096, description="tokens kept of each text; shorter ones are filled up")
+    vocabulary: int = Field(2000, ge=SMALLEST, le=65_535, description="most tokens that the vocabulary may have")
+
+
 class DataConfig(Section):
     """Everything that decides which samples there are and who holds them."""
 
@@ -73,7 +82,7 @@ class DataConfig(Section):
         description="source of private and test samples: a name, huggingface:<id>, a path, or sites: each client's own",
     )
     root: str = Field(
-        "data", description="folder that holds the source's files (npz: the file itself; sites: the server's folder)"
+        "data", description="folder that holds the source's files (npz, jsonl: the file; sites: the server's folder)"
     )
     classes: tuple[str, ...] = Field((), strict=False, description="sites: names of the classes, in their order")
     train_size: int | None = Field(
@@ -83,6 +92,7 @@ class DataConfig(Section):
         None, ge=1, description="test samples to keep; unset: all, or 20 % of a source without a test split"
     )
     image_size: int | None = Field(None, ge=1, description="height and width to resize all images to")
+    text: TextConfig = Field(TextConfig(), description="how texts become tokens; for sources of texts")
     public: PublicConfig = Field(PublicConfig(), description="the public set")
     partition: PartitionConfig = Field(PartitionConfig(), description="the partition over clients")
     heterogeneity: HeterogeneityConfig = Field(HeterogeneityConfig(), description="differences between clients")
@@ -107,6 +117,30 @@ class DataConfig(Section):
                 f"source = {SITES!r} takes samples as they lie at each site: leave out public.source and heterogeneity"
             )
         return self
+
+    @model_validator(mode="after")
+    def _images_or_texts(self) -> Self:
+        if ":" not in self.source or self.source.startswith("huggingface:"):
+            self.check_kind(texts=self.source in TEXT_SOURCES)
+        return self
+
+    def check_kind(self, *, texts: bool) -> None:
+        """Refuse what is for images where the source holds texts, and the other way round.
+
+        Raises:
+            ConfigError: names the key, its value and why.
+        """
+        public, shift = self.public.source, self.heterogeneity.feature_shift
+        kinds = ("texts", "images") if texts else ("images", "texts")
+        beside = f"with data.source = {self.source!r}, which holds {kinds[0]}: it is for {kinds[1]}"
+        if texts and self.image_size is not None:
+            raise ConfigError("data.image_size", self.image_size, f"left out {beside}")
+        if texts and shift != "none":
+            raise ConfigError("data.heterogeneity.feature_shift", shift, f"'none' {beside}")
+        if not texts and self.text != TextConfig():
+            raise ConfigError("data.text", self.text.model_dump(), f"left out {beside}")
+        if public != SAME_SOURCE and ":" not in public and (public in TEXT_SOURCES) != texts:
+            raise ConfigError("data.public.source", public, f"a source of {kinds[0]}, as data.source = {self.source!r}")
 
     @model_validator(mode="after")
     def _public_is_not_private(self) -> Self:

@@ -74,7 +74,7 @@ def _assemble(
     return FederatedData(
         train=private,
         partitions=tuple(holders.get(client, np.empty(0, np.int64)) for client in range(num_clients)),
-        public_images_NCHW=images_NCHW,
+        public_inputs=images_NCHW,
         public_labels_N=labels_N if config.public.labelled else None,
         public_digest=public_digest(images_NCHW),
         test=test,

@@ -9,8 +9,9 @@ Guarantees:
     - Everything is a function of the section, the number of clients, the seed, and the source's files.
     - The public labels are absent unless `data.public.labelled` asks for them.
     - Public and test samples are as the source has them: heterogeneity reaches private samples only.
+    - The vocabulary of texts is a function of the public samples.
 
-Shape legend: N samples · C channels · H height · W width.
+Shape legend: N samples.
 """
 
 from __future__ import annotations
@@ -25,16 +26,25 @@ import numpy as np
 import numpy.typing as npt
 
 from fedkd.data.adapt import adapt_images
+from fedkd.data.arrays import sha256_of
 from fedkd.data.config import SAME_SOURCE, DataConfig, HeterogeneityConfig
 from fedkd.data.heterogeneity import apply_heterogeneity
-from fedkd.data.images import LabelledImages, public_digest
+from fedkd.data.images import LabelledImages
 from fedkd.data.partition import describe_partition, partition
 from fedkd.data.source import Source
 from fedkd.data.sources import load_source
 from fedkd.data.splits import default_test_size, draw
+from fedkd.data.texts import LabelledTexts, LabelledTokens
+from fedkd.data.vocabulary import Vocabulary
 from fedkd.errors import DataError, PartitionError
 from fedkd.records import PartitionRecord
-from fedkd.types import ByteArray, InputShape, IntArray
+from fedkd.types import ByteArray, IntArray, SampleShape, TokenArray
+
+Samples = LabelledImages | LabelledTokens
+"""Labelled samples as models see them, but for the scale of images."""
+
+_Split = LabelledImages | LabelledTexts
+"""Some of a source's samples, whose texts are not tokens yet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,32 +54,35 @@ class FederatedData:
     Args:
         train: the private pool, before heterogeneity.
         partitions: for each client, its indices into `train`.
-        public_images_NCHW: the public set, uint8, in the private input shape; its order is everyone's.
+        public_inputs: the public set in the private input shape, images [N, C, H, W] or tokens [N, L]; its order is
+            everyone's.
         public_labels_N: the public labels, or `None` where nobody may use them.
-        public_digest: fingerprint of `public_images_NCHW`.
+        public_digest: fingerprint of `public_inputs`.
         test: the global test split.
         num_classes: number of classes.
         class_names: names of the classes, in the order of the labels.
-        input_shape: channels, height, width of every image.
+        input_shape: channels, height, width of every image; or of a text its tokens and the vocabulary's size.
         partition_record: how the private samples lie over the clients; `None` where nobody knows.
         heterogeneity: how clients differ beyond the partition.
         seed: root seed of all of it.
+        vocabulary: how texts became tokens; `None` with images.
     """
 
-    train: LabelledImages
+    train: Samples
     partitions: tuple[IntArray, ...]
-    public_images_NCHW: ByteArray
+    public_inputs: ByteArray | TokenArray
     public_labels_N: IntArray | None
     public_digest: str
-    test: LabelledImages
+    test: Samples
     num_classes: int
     class_names: tuple[str, ...]
-    input_shape: InputShape
+    input_shape: SampleShape
     partition_record: PartitionRecord | None
     heterogeneity: HeterogeneityConfig
     seed: int
+    vocabulary: Vocabulary | None = None
 
-    def client(self, client: int) -> LabelledImages:
+    def client(self, client: int) -> Samples:
         """Return the samples of one client as it sees them, heterogeneity applied.
 
         Raises:
@@ -90,10 +103,12 @@ def load_federated_data(config: DataConfig, num_clients: int, seed: int) -> Fede
         seed: root seed.
 
     Raises:
+        ConfigError: keys that are for images, and a source of texts; or the other way round.
         DataError: a source that cannot be read, or a size that it cannot give (the message names key and maximum).
         PartitionError: the private samples cannot be divided as asked.
     """
     source = load_source(config.source, Path(config.root), config.image_size)
+    config.check_kind(texts=source.holds_texts)
     test, pool = _hold_out_test(source, config, seed)
     if num_clients > len(pool):
         raise PartitionError(f"clients.number = {num_clients} is not allowed: {len(pool)} samples are left to divide")
@@ -101,14 +116,31 @@ def load_federated_data(config: DataConfig, num_clients: int, seed: int) -> Fede
     if config.train_size is not None:
         kept, _ = draw(pool, config.train_size, "data.train_size", len(pool), seed)
         pool = np.sort(kept)
-    private = source.train.take(pool)
+    vocabulary = Vocabulary.learn(public.texts, config.text.vocabulary) if isinstance(public, LabelledTexts) else None
+    return _assemble(source, pool, test, public, vocabulary, config, num_clients, seed)
+
+
+def _assemble(
+    source: Source,
+    pool: IntArray,
+    test_split: _Split,
+    public_split: _Split,
+    vocabulary: Vocabulary | None,
+    config: DataConfig,
+    num_clients: int,
+    seed: int,
+) -> FederatedData:
+    private, public, test = (
+        _as_samples(split, vocabulary, config.text.length)
+        for split in (source.train.take(pool), public_split, test_split)
+    )
     parts = partition(private.labels_N, num_clients, config.partition, seed, _rows(source.natural_ids_N, pool))
     return FederatedData(
         train=private,
         partitions=tuple(parts),
-        public_images_NCHW=public.images_NCHW,
+        public_inputs=public.inputs,
         public_labels_N=public.labels_N if config.public.labelled else None,
-        public_digest=public_digest(public.images_NCHW),
+        public_digest=sha256_of(public.inputs),
         test=test,
         num_classes=source.num_classes,
         class_names=source.class_names,
@@ -116,6 +148,7 @@ def load_federated_data(config: DataConfig, num_clients: int, seed: int) -> Fede
         partition_record=describe_partition(private.labels_N, parts, source.class_names, config.partition),
         heterogeneity=config.heterogeneity,
         seed=seed,
+        vocabulary=vocabulary,
     )
 
 
@@ -132,7 +165,7 @@ _LOADING = threading.Lock()
 _load_once = lru_cache(maxsize=4)(load_federated_data)
 
 
-def _hold_out_test(source: Source, config: DataConfig, seed: int) -> tuple[LabelledImages, IntArray]:
+def _hold_out_test(source: Source, config: DataConfig, seed: int) -> tuple[_Split, IntArray]:
     """Return the test split, and the indices of the training samples that are left."""
     everything = np.arange(len(source.train))
     if source.test is None:
@@ -148,7 +181,7 @@ def _hold_out_test(source: Source, config: DataConfig, seed: int) -> tuple[Label
 
 def _public_set(
     source: Source, pool: IntArray, config: DataConfig, num_clients: int, seed: int
-) -> tuple[LabelledImages, IntArray]:
+) -> tuple[_Split, IntArray]:
     """Return the public set in the private input shape, and the indices of the training samples that are left."""
     public = config.public
     if public.source == SAME_SOURCE:
@@ -161,8 +194,23 @@ def _public_set(
             f"{_shorten(other.class_names)}, data.source = {config.source!r} has {_shorten(source.class_names)}"
         )
     drawn, _ = draw(np.arange(len(other.train)), public.size, "data.public.size", len(other.train), seed)
-    chosen = other.train.take(drawn)
-    return LabelledImages(adapt_images(chosen.images_NCHW, source.train.input_shape), chosen.labels_N), pool
+    chosen, private = other.train.take(drawn), source.train
+    if isinstance(chosen, LabelledImages) and isinstance(private, LabelledImages):
+        return LabelledImages(adapt_images(chosen.images_NCHW, private.input_shape), chosen.labels_N), pool
+    if other.holds_texts != source.holds_texts:
+        raise DataError(
+            f"data.public.source = {public.source!r} is not allowed: it and data.source = {config.source!r} must both "
+            "hold images, or both texts"
+        )
+    return chosen, pool
+
+
+def _as_samples(split: _Split, vocabulary: Vocabulary | None, length: int) -> Samples:
+    if isinstance(split, LabelledImages):
+        return split
+    if vocabulary is None:
+        raise DataError("texts cannot become tokens without a vocabulary")
+    return LabelledTokens(vocabulary.encode(split.texts, length), split.labels_N, vocabulary.size)
 
 
 def _rows(natural_ids_N: npt.NDArray[Any] | None, rows: IntArray) -> npt.NDArray[Any] | None:

@@ -19,21 +19,26 @@ Shape legend: N samples · C channels · H height · W width.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 
 from fedkd.data.config import HeterogeneityConfig
 from fedkd.data.images import LabelledImages
+from fedkd.data.texts import LabelledTokens
 from fedkd.seeding import numpy_rng
 from fedkd.types import ByteArray, FloatArray, IntArray
 
 
 def apply_heterogeneity(
-    data: LabelledImages, config: HeterogeneityConfig, num_classes: int, seed: int, client: int
-) -> LabelledImages:
-    """Return the client's samples as that client sees them."""
-    images_NCHW = shift_features(data.images_NCHW, config, seed, client)
-    return LabelledImages(images_NCHW, flip_labels(data.labels_N, config.label_noise, num_classes, seed, client))
+    data: LabelledImages | LabelledTokens, config: HeterogeneityConfig, num_classes: int, seed: int, client: int
+) -> LabelledImages | LabelledTokens:
+    """Return the client's samples as that client sees them; texts have no feature to shift."""
+    labels_N = flip_labels(data.labels_N, config.label_noise, num_classes, seed, client)
+    if isinstance(data, LabelledTokens):
+        return replace(data, labels_N=labels_N)
+    return LabelledImages(shift_features(data.images_NCHW, config, seed, client), labels_N)
 
 
 def client_shift(config: HeterogeneityConfig, seed: int, client: int) -> float:

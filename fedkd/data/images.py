@@ -5,13 +5,12 @@ Shape legend: N samples · C channels · H height · W width.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fedkd.data.arrays import check_labels, described, sha256_of
 from fedkd.errors import DataError
 from fedkd.types import ByteArray, FloatArray, InputShape, IntArray
 
@@ -35,18 +34,15 @@ class LabelledImages:
 
     def __post_init__(self) -> None:
         check_images(self.images_NCHW)
-        labels = self.labels_N
-        if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.ndim != 1:
-            raise DataError(f"labels_N is {_describe(labels)}; allowed: an int64 array of shape (N,)")
-        if len(labels) != len(self.images_NCHW):
-            raise DataError(
-                f"labels_N holds {len(labels)} labels for {len(self.images_NCHW)} images; allowed: one each"
-            )
-        if len(labels) and labels.min() < 0:
-            raise DataError(f"labels_N holds {labels.min()}; allowed: classes from 0")
+        check_labels(self.labels_N, len(self.images_NCHW), "images")
 
     def __len__(self) -> int:
         return len(self.labels_N)
+
+    @property
+    def inputs(self) -> ByteArray:
+        """What a model's input is made of: the grey levels."""
+        return self.images_NCHW
 
     @property
     def input_shape(self) -> InputShape:
@@ -60,7 +56,7 @@ class LabelledImages:
 
     def digest(self) -> str:
         """Return the SHA-256 over shape, dtype and bytes of images and labels, as 64 hexadecimal digits."""
-        return _sha256(self.images_NCHW, self.labels_N.astype("<i8"))
+        return sha256_of(self.images_NCHW, self.labels_N.astype("<i8"))
 
 
 def check_images(images_NCHW: Any) -> None:
@@ -72,7 +68,7 @@ def check_images(images_NCHW: Any) -> None:
     fits = isinstance(images_NCHW, np.ndarray) and images_NCHW.dtype == np.uint8 and images_NCHW.ndim == 4
     if not fits or 0 in images_NCHW.shape[1:]:
         raise DataError(
-            f"images_NCHW is {_describe(images_NCHW)}; allowed: a uint8 array of shape (N, C, H, W), C, H, W at least 1"
+            f"images_NCHW is {described(images_NCHW)}; allowed: a uint8 array of shape (N, C, H, W), C, H, W at least 1"
         )
 
 
@@ -82,7 +78,7 @@ def public_digest(images_NCHW: ByteArray) -> str:
     Labels are left out: client and server hold the same public set when they see the same images in the same order.
     """
     check_images(images_NCHW)
-    return _sha256(images_NCHW)
+    return sha256_of(images_NCHW)
 
 
 def to_float(images_NCHW: ByteArray) -> FloatArray:
@@ -96,17 +92,3 @@ def to_float(images_NCHW: ByteArray) -> FloatArray:
     check_images(images_NCHW)
     unit: FloatArray = images_NCHW.astype(np.float32) / np.float32(255)
     return (unit - np.float32(0.5)) / np.float32(0.5)
-
-
-def _sha256(*arrays: npt.NDArray[Any]) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.shape}{array.dtype.str}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, np.ndarray):
-        return f"a {value.dtype} array of shape {value.shape}"
-    return f"a {type(value).__name__}"

@@ -3,6 +3,7 @@
 digits                      scikit-learn's 1,797 digits of 8×8, no files needed
 mnist, cifar10, …           what torchvision reads (`torchvision_sources.py`)
 image_folder, npz           a user's files (`file_sources.py`)
+jsonl                       a user's texts (`jsonl_source.py`)
 huggingface:<dataset id>    the Hugging Face hub, or what `datasets.load_dataset` reads (`huggingface_source.py`)
 package.module:factory      a user's own: a callable that takes the root, a `Path`, and returns a `Source`
 """
@@ -16,6 +17,7 @@ import numpy as np
 from fedkd.data.file_sources import load_image_folder, load_npz
 from fedkd.data.huggingface_source import load_huggingface
 from fedkd.data.images import LabelledImages
+from fedkd.data.jsonl_source import load_jsonl
 from fedkd.data.source import Source
 from fedkd.data.torchvision_sources import DIGIT_NAMES, TORCHVISION_SETS, load_torchvision
 from fedkd.errors import DataError, nearest
@@ -25,10 +27,13 @@ __all__ = ["Source", "available_sources", "check_source_name", "load_source"]
 
 _HUGGINGFACE = "huggingface:"
 
+TEXT_SOURCES = frozenset({"jsonl"})
+"""Names of sources that hold texts; all other names but a user's own stand for images."""
+
 
 def available_sources() -> tuple[str, ...]:
     """Return the names that need nothing after them, in alphabetical order."""
-    return tuple(sorted(["digits", "image_folder", "npz", *TORCHVISION_SETS]))
+    return tuple(sorted(["digits", "image_folder", "npz", *TEXT_SOURCES, *TORCHVISION_SETS]))
 
 
 def check_source_name(name: str) -> None:
@@ -57,7 +62,7 @@ def load_source(name: str, root: Path, image_size: int | None = None) -> Source:
 
     Args:
         name: see the top of this file.
-        root: folder of its files (`npz`: the file); `digits` needs none.
+        root: folder of its files (`npz`, `jsonl`: the file); `digits` needs none.
         image_size: height and width to resize all images to; `None` leaves them as they are.
 
     Raises:
@@ -71,6 +76,8 @@ def load_source(name: str, root: Path, image_size: int | None = None) -> Source:
 def _read(name: str, root: Path, image_size: int | None) -> Source:
     if name.startswith(_HUGGINGFACE):
         return load_huggingface(name.removeprefix(_HUGGINGFACE), root, image_size)
+    if name in TEXT_SOURCES:
+        return load_jsonl(root)
     if ":" in name:
         return _load_users_own(name, root)
     if name in TORCHVISION_SETS:

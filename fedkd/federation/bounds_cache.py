@@ -66,6 +66,7 @@ def _fingerprint(name: str, workspace: Workspace) -> str:
 def _key(config: ExperimentConfig, workspace: Workspace) -> str:
     determines = {
         "versions": [__version__, torch.__version__],
+        "measures": list(Bounds.model_fields),
         "device": workspace.device.type,
         "seed": config.run.seed,
         "rounds": config.run.rounds,

@@ -145,7 +145,7 @@ class Client:
         logits_NC = None
         with _answering_through(followed, model):
             if self.method.sends == "logits":
-                logits_NC = predict_logits(model, self.workspace.public_images(instruction.public_indices_N))
+                logits_NC = predict_logits(model, self.workspace.public_inputs_at(instruction.public_indices_N))
             answered = time.perf_counter()
             test_logits_MC = self._answer_test_split(model) if instruction.evaluate else None
         return Work(
@@ -187,7 +187,7 @@ class Client:
 
     def _answer_test_split(self, model: nn.Module) -> FloatArray:
         """Bounded as everything that leaves, in float32 as it serves only the measurement."""
-        return PayloadSeam(self.config.payload).bound(predict_logits(model, self.workspace.test_images_NCHW))[0]
+        return PayloadSeam(self.config.payload).bound(predict_logits(model, self.workspace.test_inputs))[0]
 
 
 def _answering_through(student: nn.Module | None, model: nn.Module) -> AbstractContextManager[object]:

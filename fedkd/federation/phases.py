@@ -87,8 +87,8 @@ class PredictionTask:
         model = workspace.build_model(self.architecture, seed=0)
         load_weights(model, self.weights)
         if self.indices_N is None:
-            return predict_logits(model, workspace.test_images_NCHW[self.stretch])
-        return predict_logits(model, workspace.public_images(self.indices_N[self.stretch]))
+            return predict_logits(model, workspace.test_inputs[self.stretch])
+        return predict_logits(model, workspace.public_inputs_at(self.indices_N[self.stretch]))
 
 
 def predict(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from fedkd.methods.base import StartRule
 from fedkd.methods.fedavg import FedProxConfig, compose
 from fedkd.records import Bounds
 from fedkd.seeding import derive_seed
-from fedkd.training.evaluation import predict_logits, score
+from fedkd.training.evaluation import balanced_accuracy, predict_logits, score
 from fedkd.training.loop import train_supervised
 
 Progress = Callable[[str, int, int], None]
@@ -78,22 +79,26 @@ def _as_reply(contribution: Contribution) -> Message:
 def train_bounds(config: ExperimentConfig, workspace: Workspace, progress: Progress) -> Bounds:
     """Train both bounds and measure them on the global test split."""
     number = config.clients.number
-    curves = []
+    curves, balanced = [], []
     for client in range(number):
         progress("local-only", client, number)
         seed = derive_seed(config.run.seed, "client", client, "model")
         model = workspace.build_model(config.client_model(client), seed)
-        curves.append(_curve(config, workspace, model, workspace.client(client), ("client", client)))
+        curve, last = _curve(config, workspace, model, workspace.client(client), ("client", client))
+        curves.append(curve)
+        balanced.append(last)
     progress("centralised", 0, 1)
     student = workspace.build_model(config.student.model, derive_seed(config.run.seed, "student"))
     clients = [workspace.client(client) for client in range(number)]
     union = (torch.cat([images for images, _ in clients]), torch.cat([labels for _, labels in clients]))
-    centralised = _curve(config, workspace, student, union, ("centralised",))
+    centralised, centralised_balanced = _curve(config, workspace, student, union, ("centralised",))
     progress("bounds", 1, 1)
     local_only = [float(value) for value in np.mean(curves, axis=0)]
     return Bounds(
         local_only=local_only[-1],
         centralised=centralised[-1],
+        local_only_balanced=mean(balanced),
+        centralised_balanced=centralised_balanced,
         local_only_history=tuple(local_only),
         centralised_history=tuple(centralised),
     )
@@ -105,8 +110,9 @@ def _curve(
     model: nn.Module,
     samples: tuple[Tensor, Tensor],
     stream: tuple[str | int, ...],
-) -> list[float]:
-    accuracies = []
+) -> tuple[list[float], float]:
+    """Train a model; returns its accuracy after every round's worth of epochs, and its balanced accuracy at last."""
+    accuracies, labels_N = [], workspace.data.test.labels_N
     for server_round in range(1, config.run.rounds + 1):
         train_supervised(
             model,
@@ -115,6 +121,6 @@ def _curve(
             num_classes=workspace.data.num_classes,
             seed=derive_seed(config.run.seed, *stream, "round", server_round, "training"),
         )
-        logits_NC = predict_logits(model, workspace.test_images_NCHW)
-        accuracies.append(score(logits_NC, workspace.data.test.labels_N).accuracy)
-    return accuracies
+        logits_NC = predict_logits(model, workspace.test_inputs)
+        accuracies.append(score(logits_NC, labels_N).accuracy)
+    return accuracies, balanced_accuracy(logits_NC, labels_N)

@@ -135,7 +135,7 @@ class ReplyDesk:
         check_weights(reply.weights, self._like[architecture])
         model = self._workspace.build_model(architecture, seed=0)
         load_weights(model, reply.weights)
-        if not np.isfinite(predict_logits(model, self._workspace.public_images_NCHW[:_PROBES])).all():
+        if not np.isfinite(predict_logits(model, self._workspace.public_inputs[:_PROBES])).all():
             raise PayloadError("not_finite", "the weights give logits that are not finite; did local training diverge?")
         return reply.weights
 

@@ -25,7 +25,7 @@ from fedkd.methods import Contribution, Method
 from fedkd.payload import PayloadSeam
 from fedkd.records import ClientScores, Confusion, Distillation, StudentScore, TeacherScore, TemperatureChoice
 from fedkd.seeding import derive_seed, numpy_rng
-from fedkd.training.evaluation import agreement, confusion, score
+from fedkd.training.evaluation import agreement, balanced_accuracy, confusion, score
 from fedkd.types import FloatArray
 
 
@@ -116,7 +116,7 @@ class Server:
 
     def public_indices(self, server_round: int) -> IndexArray:
         """Draw the public samples of a round, sorted."""
-        num_public = len(self._workspace.data.public_images_NCHW)
+        num_public = len(self._workspace.data.public_inputs)
         wanted = self._config.method.public_per_round or num_public
         rng = numpy_rng(self._config.run.seed, "public", "round", server_round)
         return np.sort(rng.choice(num_public, size=wanted, replace=False)).astype(np.int32)
@@ -256,7 +256,8 @@ class Server:
             accuracy, loss = score(student_NC, labels_N)
             if not np.isfinite(loss):
                 raise RoundError("the student diverged: its loss is not finite; lower the learning rates")
-            outcome.student = StudentScore(accuracy=accuracy, loss=loss)
+            balanced = balanced_accuracy(student_NC, labels_N)
+            outcome.student = StudentScore(accuracy=accuracy, balanced_accuracy=balanced, loss=loss)
         teacher_NC = score_clients(outcome, answers)
         if student_NC is not None and teacher_NC is not None:
             outcome.agreement = agreement(student_NC, teacher_NC)
@@ -269,12 +270,18 @@ class Server:
             return None
         labels_N = self._workspace.data.test.labels_N
         accuracies = [score(logits_NC, labels_N).accuracy for logits_NC in test_logits]
-        outcome.clients = ClientScores(mean_accuracy=mean(accuracies), worst_accuracy=min(accuracies))
+        outcome.clients = ClientScores(
+            mean_accuracy=mean(accuracies),
+            worst_accuracy=min(accuracies),
+            mean_balanced_accuracy=mean(balanced_accuracy(logits_NC, labels_N) for logits_NC in test_logits),
+        )
         bounded = np.stack([self._seam.bound(logits_NC)[0] for logits_NC in test_logits])
         return self._score_teacher(outcome, self._method.teacher(bounded))
 
     def _score_teacher(self, outcome: Outcome, teacher_NC: FloatArray | None) -> FloatArray | None:
         if teacher_NC is not None:
             labels_N = self._workspace.data.test.labels_N
-            outcome.ensemble_teacher = TeacherScore(accuracy=score(teacher_NC, labels_N).accuracy)
+            outcome.ensemble_teacher = TeacherScore(
+                accuracy=score(teacher_NC, labels_N).accuracy, balanced_accuracy=balanced_accuracy(teacher_NC, labels_N)
+            )
         return teacher_NC

@@ -13,13 +13,13 @@ from fedkd.config import ExperimentConfig
 from fedkd.data.config import SITES, DataConfig
 from fedkd.data.deployed import load_server_data
 from fedkd.data.federated import FederatedData, cached_federated_data
-from fedkd.data.images import to_float
+from fedkd.data.inputs import to_model_input
 from fedkd.distillation import PublicBatch
 from fedkd.errors import ConfigError, PayloadError
 from fedkd.federation.messages import IndexArray
 from fedkd.federation.weights import to_tensor
 from fedkd.models.registry import build_model
-from fedkd.types import ByteArray, FloatArray
+from fedkd.types import ByteArray, FloatArray, TokenArray
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,21 @@ class Workspace:
     device: torch.device
 
     @cached_property
-    def public_images_NCHW(self) -> Tensor:
-        """All public images."""
-        return self._tensor(self.data.public_images_NCHW)
+    def public_inputs(self) -> Tensor:
+        """All public samples, as models take them."""
+        return self._tensor(self.data.public_inputs)
 
-    def public_images(self, indices_N: IndexArray) -> Tensor:
-        """The public images at `indices_N`.
+    def public_inputs_at(self, indices_N: IndexArray) -> Tensor:
+        """The public samples at `indices_N`.
 
         Raises:
             PayloadError: an index beyond the public set of this side.
         """
-        num_public = len(self.data.public_images_NCHW)
+        num_public = len(self.data.public_inputs)
         outside = indices_N[(indices_N < 0) | (indices_N >= num_public)]
         if len(outside):
             raise PayloadError("shape", f"public index {outside[0]}; this side holds {num_public} public samples")
-        return self.public_images_NCHW[to_tensor(indices_N).long().to(self.device)]
+        return self.public_inputs[to_tensor(indices_N).long().to(self.device)]
 
     def public_batch(self, indices_N: IndexArray, teacher_logits_NC: FloatArray) -> PublicBatch:
         """What a distillation needs of the public samples at `indices_N`.
@@ -55,29 +55,28 @@ class Workspace:
         expected = (len(indices_N), self.data.num_classes)
         if teacher_logits_NC.shape != expected or not np.isfinite(teacher_logits_NC).all():
             raise PayloadError("shape", f"teacher logits have shape {teacher_logits_NC.shape}; finite {expected}")
-        images_NCHW = self.public_images(indices_N)
         labels_N = self.public_labels_N
         return PublicBatch(
-            images_NCHW,
+            self.public_inputs_at(indices_N),
             to_tensor(teacher_logits_NC).to(self.device),
             None if labels_N is None else labels_N[to_tensor(indices_N).long().to(self.device)],
         )
 
     @cached_property
     def public_labels_N(self) -> Tensor | None:
-        """True classes of the public images, where the configuration says that they are known."""
+        """True classes of the public samples, where the configuration says that they are known."""
         labels = self.data.public_labels_N
         return None if labels is None else to_tensor(labels).to(self.device)
 
     @cached_property
-    def test_images_NCHW(self) -> Tensor:
+    def test_inputs(self) -> Tensor:
         """The global test split."""
-        return self._tensor(self.data.test.images_NCHW)
+        return self._tensor(self.data.test.inputs)
 
     def client(self, client: int) -> tuple[Tensor, Tensor]:
-        """Private images and classes of one client."""
+        """Private samples and classes of one client."""
         private = self.data.client(client)
-        return self._tensor(private.images_NCHW), to_tensor(private.labels_N).to(self.device)
+        return self._tensor(private.inputs), to_tensor(private.labels_N).to(self.device)
 
     def build_model(self, name: str, seed: int) -> torch.nn.Module:
         """A model for this data, on the device, in the memory format in which small convolutions are fastest."""
@@ -85,8 +84,9 @@ class Workspace:
         placed: torch.nn.Module = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return placed
 
-    def _tensor(self, images_NCHW: ByteArray) -> Tensor:
-        return to_tensor(to_float(images_NCHW)).to(self.device, memory_format=torch.channels_last)
+    def _tensor(self, inputs: ByteArray | TokenArray) -> Tensor:
+        tensor = to_tensor(to_model_input(inputs))
+        return tensor.to(self.device, memory_format=torch.channels_last if tensor.dim() == 4 else torch.preserve_format)
 
 
 def open_workspace(config: ExperimentConfig) -> Workspace:

@@ -19,12 +19,15 @@ from fedkd.losses.relational import (
     task_geometry_loss,
 )
 from fedkd.losses.soft_targets import log_soft_targets, logits_of, soft_targets
+from fedkd.losses.transformer import HiddenStateLoss, attention_matrix_loss
 
 __all__ = [
+    "HiddenStateLoss",
     "HintLoss",
     "angle_loss",
     "attention_loss",
     "attention_map",
+    "attention_matrix_loss",
     "class_log_prior",
     "distance_loss",
     "distillation_loss",

@@ -1,4 +1,4 @@
-"""Image classifiers by name: float32 images [N, channels, H, W] in, logits [N, classes] out."""
+"""Classifiers by name: float32 images [N, channels, H, W] or int64 tokens [N, length] in, logits [N, classes] out."""
 
 from fedkd.models.registry import available_models, build_model, check_model_name, num_parameters
 

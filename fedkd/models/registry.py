@@ -3,8 +3,8 @@
 Guarantees of `build_model`:
     - The same name, shape, class count and seed give the same weights, bit for bit, on one torch version.
     - The global torch generators are left as they were.
-    - The model maps float32 images [N, channels, H, W] to float32 logits [N, classes]; one that does not
-      is refused here, before any client trains it.
+    - The model maps float32 images [N, channels, H, W], or int64 tokens [N, length], to float32 logits [N, classes];
+      one that does not is refused here, before any client trains it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ import torch
 from torch import nn
 
 from fedkd.errors import ModelError, nearest
-from fedkd.models import resnet, small, torchvision_models
+from fedkd.models import resnet, small, torchvision_models, transformer
 from fedkd.seeding import isolated_torch_rng
-from fedkd.types import InputShape, import_from_path
+from fedkd.types import InputShape, SampleShape, TextShape, import_from_path
 
 ModelFactory = Callable[[InputShape, int], nn.Module]
 """What makes a model: `(input_shape, num_classes)` to a freshly initialised module on the CPU."""
 
-_FACTORIES: Mapping[str, ModelFactory] = MappingProxyType(
+TextModelFactory = Callable[[TextShape, int], nn.Module]
+"""Likewise of a model that takes tokens."""
+
+_IMAGE_FACTORIES: Mapping[str, ModelFactory] = MappingProxyType(
     {
         "mlp": small.mlp,
         "cnn": small.cnn,
@@ -39,12 +42,22 @@ _FACTORIES: Mapping[str, ModelFactory] = MappingProxyType(
         "shufflenet": torchvision_models.shufflenet,
     }
 )
+_TEXT_FACTORIES: Mapping[str, TextModelFactory] = MappingProxyType(
+    {"transformer": transformer.transformer, "transformer_small": transformer.transformer_small}
+)
+_NAMES = (*_IMAGE_FACTORIES, *_TEXT_FACTORIES)
 _PROBE_SAMPLES = 2  # more than one, so that a model that mixes up samples and classes shows
 
 
-def available_models() -> tuple[str, ...]:
-    """Return the names that `build_model` knows, small models first."""
-    return tuple(_FACTORIES)
+def available_models(input_shape: SampleShape | None = None) -> tuple[str, ...]:
+    """Return the names that `build_model` knows: small models of images first, those of texts last.
+
+    Args:
+        input_shape: of one sample; only models of its kind, images or texts, are named. All where it is `None`.
+    """
+    if input_shape is None:
+        return _NAMES
+    return tuple(_TEXT_FACTORIES if isinstance(input_shape, TextShape) else _IMAGE_FACTORIES)
 
 
 def check_model_name(name: str) -> None:
@@ -56,19 +69,19 @@ def check_model_name(name: str) -> None:
     Raises:
         ModelError: `name` is neither; the message offers the nearest known name.
     """
-    if name not in _FACTORIES and not _is_import_path(name):
+    if name not in _NAMES and not _is_import_path(name):
         raise ModelError(
-            f"model {name!r} is not known{nearest(name, _FACTORIES)}: "
-            f"choose one of {', '.join(_FACTORIES)}, or give an import path 'package.module:factory'"
+            f"model {name!r} is not known{nearest(name, _NAMES)}: "
+            f"choose one of {', '.join(_NAMES)}, or give an import path 'package.module:factory'"
         )
 
 
-def build_model(name: str, input_shape: InputShape, num_classes: int, seed: int) -> nn.Module:
+def build_model(name: str, input_shape: SampleShape, num_classes: int, seed: int) -> nn.Module:
     """Build a model, initialise it from `seed`, and verify that it fits.
 
     Args:
         name: one of `available_models()`, or an import path `package.module:factory` to a `ModelFactory`.
-        input_shape: channels, height, width of one image.
+        input_shape: channels, height, width of one image; a `TextShape` for models of tokens.
         num_classes: width of the logits, at least 2.
         seed: of the weights; the factory and lazy layers draw from it and from nothing else.
 
@@ -76,13 +89,13 @@ def build_model(name: str, input_shape: InputShape, num_classes: int, seed: int)
         The model on the CPU, each of its modules in the mode (training or not) that the factory left it in.
 
     Raises:
-        ModelError: the name is not known or does not import, or the model cannot be built or does not map
-            [2, *input_shape] to float32 [2, num_classes] in evaluation mode.
+        ModelError: the name is not known, does not import or is of a model for samples of the other kind, or the model
+            cannot be built or does not map two samples to float32 [2, num_classes] in evaluation mode.
     """
     check_model_name(name)
     _check_dimensions(input_shape, num_classes)
     with isolated_torch_rng(seed):  # its own block: only the first import of a module runs its code
-        factory = _factory(name)
+        factory = _factory(name, input_shape)
     with isolated_torch_rng(seed):
         model = _make(name, factory, input_shape, num_classes)
         _check_fit(name, model, input_shape, num_classes)
@@ -99,8 +112,11 @@ def _is_import_path(name: str) -> bool:
     return bool(colon) and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
-def _check_dimensions(input_shape: InputShape, num_classes: int) -> None:
-    if len(input_shape) != 3 or any(side < 1 for side in input_shape):
+def _check_dimensions(input_shape: SampleShape, num_classes: int) -> None:
+    if isinstance(input_shape, TextShape):
+        if min(input_shape) < 1:
+            raise ModelError(f"input_shape = {input_shape} is not allowed: length and vocabulary are at least 1")
+    elif len(input_shape) != 3 or any(side < 1 for side in input_shape):
         raise ModelError(
             f"input_shape = {tuple(input_shape)} is not allowed: give channels, height, width, each at least 1"
         )
@@ -108,12 +124,19 @@ def _check_dimensions(input_shape: InputShape, num_classes: int) -> None:
         raise ModelError(f"num_classes = {num_classes} is not allowed: give at least 2")
 
 
-def _factory(name: str) -> ModelFactory:
+def _factory(name: str, input_shape: SampleShape) -> Callable[..., nn.Module]:
     """Look the factory up. Importing runs a user's code: what it raises becomes a `ModelError` with its cause."""
-    if name in _FACTORIES:
-        return _FACTORIES[name]
+    fitting = available_models(input_shape)
+    if name in fitting:
+        return _TEXT_FACTORIES[name] if isinstance(input_shape, TextShape) else _IMAGE_FACTORIES[name]
+    if name in _NAMES:
+        theirs, ours = ("images", "texts") if isinstance(input_shape, TextShape) else ("texts", "images")
+        raise ModelError(
+            f"model {name!r} takes {theirs}, and these are {ours}: choose one of {', '.join(fitting)}, "
+            "or give an import path 'package.module:factory'"
+        )
     try:
-        factory: ModelFactory = import_from_path(name, ModelError)
+        factory: Callable[..., nn.Module] = import_from_path(name, ModelError)
     except ModelError:
         raise
     except Exception as cause:
@@ -123,7 +146,7 @@ def _factory(name: str) -> ModelFactory:
     return factory
 
 
-def _make(name: str, factory: ModelFactory, input_shape: InputShape, num_classes: int) -> nn.Module:
+def _make(name: str, factory: Callable[..., nn.Module], input_shape: SampleShape, num_classes: int) -> nn.Module:
     """Call the factory; what it raises becomes a `ModelError` with its cause."""
     try:
         model = factory(input_shape, num_classes)
@@ -139,13 +162,13 @@ def _make(name: str, factory: ModelFactory, input_shape: InputShape, num_classes
     return model
 
 
-def _check_fit(name: str, model: nn.Module, input_shape: InputShape, num_classes: int) -> None:
+def _check_fit(name: str, model: nn.Module, input_shape: SampleShape, num_classes: int) -> None:
     """Send a batch of zeros through the model in evaluation mode and look at what comes out."""
     try:
         output = _probe(model, input_shape)
     except Exception as cause:
         raise ModelError(
-            f"model {name!r} cannot take images of input_shape {input_shape}: {_one_line(cause)}"
+            f"model {name!r} cannot take samples of input_shape {input_shape}: {_one_line(cause)}"
         ) from cause
     expected = (_PROBE_SAMPLES, num_classes)
     if not isinstance(output, torch.Tensor):
@@ -156,19 +179,25 @@ def _check_fit(name: str, model: nn.Module, input_shape: InputShape, num_classes
         return
     raise ModelError(
         f"model {name!r} does not fit input_shape {input_shape} and {num_classes} classes: a batch of "
-        f"{_PROBE_SAMPLES} images gave {found}, not logits in torch.float32 of shape {expected}"
+        f"{_PROBE_SAMPLES} samples gave {found}, not logits in torch.float32 of shape {expected}"
     )
 
 
-def _probe(model: nn.Module, input_shape: InputShape) -> object:
+def _probe(model: nn.Module, input_shape: SampleShape) -> object:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.no_grad():
-            return model(torch.zeros(_PROBE_SAMPLES, *input_shape))
+            return model(_zeros(input_shape))
     finally:
         for module, training in modes:  # one by one: a factory may have frozen some of them
             module.training = training
+
+
+def _zeros(input_shape: SampleShape) -> torch.Tensor:
+    if isinstance(input_shape, TextShape):
+        return torch.zeros(_PROBE_SAMPLES, input_shape.length, dtype=torch.int64)
+    return torch.zeros(_PROBE_SAMPLES, *input_shape)
 
 
 def _a(value: object) -> str:

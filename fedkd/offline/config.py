@@ -18,7 +18,9 @@ from fedkd.models.config import ModelName
 from fedkd.training.config import TrainingConfig
 from fedkd.types import Section
 
-TermName = Literal["hint", "attention", "similarity", "distance", "angle", "geometry"]
+TermName = Literal[
+    "hint", "attention", "similarity", "distance", "angle", "geometry", "hidden_states", "attention_matrices"
+]
 
 
 class OfflineRunConfig(RunFolderConfig):

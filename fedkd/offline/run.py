@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,9 +20,11 @@ from fedkd.errors import ModelError
 from fedkd.federation.weights import read_weights
 from fedkd.federation.workspace import Workspace, resolve_device
 from fedkd.losses import (
+    HiddenStateLoss,
     HintLoss,
     angle_loss,
     attention_loss,
+    attention_matrix_loss,
     distance_loss,
     similarity_loss,
     task_geometry_loss,
@@ -31,12 +33,13 @@ from fedkd.offline.config import OfflineConfig, TermConfig
 from fedkd.records import Distillation, RoundRecord, Seconds, StudentScore, TeacherScore
 from fedkd.reporting.tensors import unpack
 from fedkd.seeding import derive_seed, isolated_torch_rng
-from fedkd.training.evaluation import agreement, confusion, predict_logits, score
+from fedkd.training.evaluation import agreement, balanced_accuracy, confusion, predict_logits, score
 from fedkd.training.loop import train_supervised
 
 _LOSSES: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
     {
         "attention": attention_loss,
+        "attention_matrices": attention_matrix_loss,
         "similarity": similarity_loss,
         "distance": distance_loss,
         "angle": angle_loss,
@@ -96,9 +99,7 @@ class OfflineDistillation:
     def answers(self) -> PublicBatch:
         """What the teacher answers the public samples, computed once."""
         workspace = self.workspace
-        return answered_by(
-            self.teacher, workspace.public_images_NCHW, workspace.public_labels_N, teacher_taps(self.terms)
-        )
+        return answered_by(self.teacher, workspace.public_inputs, workspace.public_labels_N, teacher_taps(self.terms))
 
     def distil(self, public: PublicBatch) -> Distillation:
         """Let the student learn from these answers."""
@@ -118,7 +119,7 @@ class OfflineDistillation:
     def _measure(self, distillation: Distillation) -> RoundRecord:
         labels_N = self.workspace.data.test.labels_N
         student_NC, teacher_NC = (
-            predict_logits(model, self.workspace.test_images_NCHW) for model in (self.student, self.teacher)
+            predict_logits(model, self.workspace.test_inputs) for model in (self.student, self.teacher)
         )
         accuracy, loss = score(student_NC, labels_N)
         return RoundRecord(
@@ -126,8 +127,12 @@ class OfflineDistillation:
             completed=True,
             selected=(),
             replied=(),
-            student=StudentScore(accuracy=accuracy, loss=loss),
-            ensemble_teacher=TeacherScore(accuracy=score(teacher_NC, labels_N).accuracy),
+            student=StudentScore(
+                accuracy=accuracy, balanced_accuracy=balanced_accuracy(student_NC, labels_N), loss=loss
+            ),
+            ensemble_teacher=TeacherScore(
+                accuracy=score(teacher_NC, labels_N).accuracy, balanced_accuracy=balanced_accuracy(teacher_NC, labels_N)
+            ),
             distillation=distillation,
             agreement=agreement(student_NC, teacher_NC),
             confusion=confusion(student_NC, teacher_NC, labels_N),
@@ -149,9 +154,9 @@ def open_offline(config: OfflineConfig) -> OfflineDistillation:
     student = workspace.build_model(config.student.model, derive_seed(seed, "student"))
     if config.teacher.weights:
         _load(teacher, Path(config.teacher.weights), config.teacher.model)
-    probe_NCHW = workspace.public_images_NCHW[:_PROBE_SAMPLES]
+    probe = workspace.public_inputs[:_PROBE_SAMPLES]
     terms = [
-        _term(term, student, teacher, probe_NCHW, derive_seed(seed, "terms", number))
+        _term(term, student, teacher, probe, derive_seed(seed, "terms", number))
         for number, term in enumerate(config.terms)
     ]
     return OfflineDistillation(config, workspace, teacher, student, tuple(terms))
@@ -164,17 +169,20 @@ def _load(model: nn.Module, path: Path, name: str) -> None:
         raise ModelError(f"teacher.weights = {str(path)!r} does not fit teacher.model = {name!r}") from cause
 
 
-def _term(config: TermConfig, student: nn.Module, teacher: nn.Module, probe_NCHW: Tensor, seed: int) -> Term:
+def _term(config: TermConfig, student: nn.Module, teacher: nn.Module, probe: Tensor, seed: int) -> Term:
     """Make a term and let it see two samples, so that shapes that do not fit are refused at once."""
     ours, theirs = (
-        answered_by(model, probe_NCHW, taps=names).teacher_features
+        answered_by(model, probe, taps=names).teacher_features
         for model, names in ((student, config.student), (teacher, config.teacher))
     )
     loss: Callable[..., Tensor]
-    if config.loss == "hint":
-        shapes = (values[names[0]].shape[1:] for values, names in ((ours, config.student), (theirs, config.teacher)))
+    if config.loss in ("hint", "hidden_states"):
+        student_shape, teacher_shape = ours[config.student[0]].shape[1:], theirs[config.teacher[0]].shape[1:]
         with isolated_torch_rng(seed):
-            loss = HintLoss(*shapes).to(probe_NCHW.device)
+            if config.loss == "hint":
+                loss = HintLoss(student_shape, teacher_shape).to(probe.device)
+            else:
+                loss = HiddenStateLoss(_width(student_shape), _width(teacher_shape)).to(probe.device)
     else:
         loss = _LOSSES[config.loss]
     several = config.loss == "geometry"
@@ -187,3 +195,9 @@ def _term(config: TermConfig, student: nn.Module, teacher: nn.Module, probe_NCHW
     with torch.no_grad():
         term(ours, theirs)
     return term
+
+
+def _width(shape: Sequence[int]) -> int:
+    if len(shape) != 2:
+        raise ModelError(f"features of shape {tuple(shape)} are no hidden states: [L, D] of each sample")
+    return shape[1]

@@ -78,7 +78,8 @@ def _result(run: RunRecord, plots: Mapping[str, Plot]) -> str:
     result = table("Accuracy between its two bounds", head, result_rows(run), "tnn", 0)
     caption = (
         "Test accuracy after each round. Local-only: clients that never talk. Centralised: one model on all the data. "
-        "Both train for the same total of local epochs."
+        "Both train for the same total of local epochs. "
+        "Balanced: the mean over classes of the share of each that is right."
     )
     left = f"<div>{result}{facts(cost_rows(run))}</div>"
     return section("result", "Result", columns([left, *_figures(plots, {"accuracy": caption})]))

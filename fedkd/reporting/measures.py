@@ -17,6 +17,15 @@ ACCURACIES: Mapping[Measure, Callable[[RoundRecord | RunRecord], float | None]] 
 }
 """Accuracy on the global test split, a fraction in [0, 1], by whose it is."""
 
+BALANCED: Mapping[str, Callable[[RunRecord], float | None]] = {
+    "student": lambda run: run.student.balanced_accuracy,
+    "ensemble teacher": lambda run: run.ensemble_teacher.balanced_accuracy,
+    "clients, mean": lambda run: run.clients.mean_balanced_accuracy,
+    "local-only": lambda run: run.bounds.local_only_balanced,
+    "centralised": lambda run: run.bounds.centralised_balanced,
+}
+"""Balanced accuracy on the global test split, a fraction in [0, 1], by whose it is."""
+
 LABELS: Mapping[Measure, str] = {
     "student": "student",
     "ensemble_teacher": "ensemble teacher",

@@ -3,6 +3,7 @@
     config.toml           the resolved configuration; `fedkd simulate config.toml` runs it again
     environment.json      versions, seed, public digest, start
     partition.json        how the private samples lie over the clients
+    vocabulary.json       how texts become tokens, where the samples are texts
     rounds.jsonl          one round a line, on disk as soon as it is over
     run.json              the whole run, written when its rounds are over, and once more with the bounds
     student.safetensors   the global model
@@ -56,6 +57,7 @@ class RunStore:
         self.config_path = path / "config.toml"
         self.environment_path = path / "environment.json"
         self.partition_path = path / "partition.json"
+        self.vocabulary_path = path / "vocabulary.json"
         self.rounds_path = path / "rounds.jsonl"
         self.run_path = path / "run.json"
         self.student_path = path / "student.safetensors"
@@ -147,6 +149,14 @@ class RunStore:
     def read_partition(self) -> PartitionRecord:
         """Return how the private samples lie over the clients."""
         return read_record(self.partition_path, PartitionRecord)
+
+    def write_vocabulary(self, definition: str) -> None:
+        """Write how texts become tokens."""
+        write_atomically(self.vocabulary_path, definition.encode())
+
+    def read_vocabulary(self) -> str:
+        """Return how texts become tokens."""
+        return read_bytes(self.vocabulary_path).decode()
 
     def append_round(self, record: RoundRecord) -> None:
         """Append one round; it is on disk when this returns."""

@@ -7,17 +7,29 @@ from rich.text import Text
 
 from fedkd.records import RoundRecord, RunRecord
 from fedkd.reporting.formatting import duration, percent, points, size, words
-from fedkd.reporting.measures import ACCURACIES, LABELS, lost_replies, phase_seconds
+from fedkd.reporting.measures import ACCURACIES, BALANCED, LABELS, lost_replies, phase_seconds
 
 
 def result_rows(run: RunRecord) -> list[tuple[str, str, str]]:
-    """Return the rows of the result table: whose accuracy, the accuracy, and the student's gain over local-only."""
+    """Return the rows of the result table: whose accuracy, the accuracy, and the student's gain over local-only; then
+    the balanced accuracies that were measured.
+    """
     rows = [(LABELS[measure], percent(accuracy(run)), "") for measure, accuracy in ACCURACIES.items()]
     rows[0] = (*rows[0][:2], points(run.student.accuracy, run.bounds.local_only))
     return [
         *rows,
         ("local-only (lower bound)", percent(run.bounds.local_only), ""),
         ("centralised (upper bound)", percent(run.bounds.centralised), ""),
+        *_balanced_rows(run),
+    ]
+
+
+def _balanced_rows(run: RunRecord) -> list[tuple[str, str, str]]:
+    gain = points(run.student.balanced_accuracy, run.bounds.local_only_balanced)
+    return [
+        (f"{whose}, balanced", percent(accuracy(run)), gain if whose == "student" else "")
+        for whose, accuracy in BALANCED.items()
+        if accuracy(run) is not None
     ]
 
 

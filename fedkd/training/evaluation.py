@@ -43,6 +43,16 @@ def score(logits_NC: FloatArray, labels_N: IntArray) -> Score:
     return Score(float(right.mean()), float(-log_probs[np.arange(len(labels_N)), labels_N].mean()))
 
 
+def balanced_accuracy(logits_NC: FloatArray, labels_N: IntArray) -> float:
+    """Return the mean over classes of the share of each that is right, over those that occur. Ties go to the lowest
+    class (Brodersen et al. 2010, "The Balanced Accuracy and Its Posterior Distribution").
+    """
+    right_N = logits_NC.argmax(axis=1) == labels_N
+    counts_C = np.bincount(labels_N)
+    rights_C = np.bincount(labels_N, weights=right_N)
+    return float((rights_C[counts_C > 0] / counts_C[counts_C > 0]).mean())
+
+
 def agreement(first_NC: FloatArray, second_NC: FloatArray) -> float:
     """Return the share of samples on which two models choose the same class. Ties go to the lowest class."""
     return float((first_NC.argmax(axis=1) == second_NC.argmax(axis=1)).mean())

@@ -65,12 +65,12 @@ def teacher(config: ExperimentConfig, workspace: Workspace) -> tuple[FloatArray,
             images_NCHW, labels_N = workspace.client(client)
             drawn = derive_seed(seed, "client", client, "round", server_round)
             train_supervised(model, images_NCHW, labels_N, config.training, num_classes=10, seed=drawn)
-            public_KNC.append(predict_logits(model, workspace.public_images_NCHW))
+            public_KNC.append(predict_logits(model, workspace.public_inputs))
             if server_round == ROUNDS:
-                test_KNC.append(predict_logits(model, workspace.test_images_NCHW))
+                test_KNC.append(predict_logits(model, workspace.test_inputs))
         public_NC = method.teacher(np.stack(public_KNC))
         if server_round < ROUNDS:
-            batch = PublicBatch(workspace.public_images_NCHW[:LEARNT], torch.from_numpy(public_NC[:LEARNT]))
+            batch = PublicBatch(workspace.public_inputs[:LEARNT], torch.from_numpy(public_NC[:LEARNT]))
             Distiller(student, config.student).distil(batch, derive_seed(seed, "round", server_round))
     return public_NC, method.teacher(np.stack(test_KNC))
 
@@ -79,13 +79,13 @@ def one(source: str, root: Path, seed: int) -> dict[str, object]:
     config = experiment(source, root, seed)
     workspace = open_workspace(config)
     public_NC, test_NC = teacher(config, workspace)
-    batch = PublicBatch(workspace.public_images_NCHW[:LEARNT], torch.from_numpy(public_NC[:LEARNT]))
-    held_out_NCHW, labels_N = workspace.public_images_NCHW[LEARNT:], workspace.data.public_labels_N[LEARNT:]
+    batch = PublicBatch(workspace.public_inputs[:LEARNT], torch.from_numpy(public_NC[:LEARNT]))
+    held_out_NCHW, labels_N = workspace.public_inputs[LEARNT:], workspace.data.public_labels_N[LEARNT:]
 
     def distil(setting: Setting) -> tuple[FloatArray, float]:
         model = workspace.build_model("mlp", derive_seed(seed, "new student"))
         Distiller(model, config.student, temperature=setting.temperature).distil(batch, derive_seed(seed, "trial"))
-        tested = score(predict_logits(model, workspace.test_images_NCHW), workspace.data.test.labels_N)
+        tested = score(predict_logits(model, workspace.test_inputs), workspace.data.test.labels_N)
         return predict_logits(model, held_out_NCHW), tested.accuracy
 
     settings = settings_of(GRID)

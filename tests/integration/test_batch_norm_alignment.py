@@ -57,7 +57,7 @@ def test_the_answers_are_those_of_its_convolutions_with_the_students_layers(conf
     assert sum(is_of_batch_norm(key) for key in mixed) == 7 * 5  # layers, and what each of them holds
     reference = workspace.build_model("resnet8", seed=2)
     load_weights(reference, mixed)
-    expected_NC = predict_logits(reference, workspace.public_images_NCHW[:20])
+    expected_NC = predict_logits(reference, workspace.public_inputs[:20])
     np.testing.assert_allclose(aligned.logits_NC, expected_NC, rtol=1e-3, atol=1e-4)
     assert np.abs(aligned.logits_NC - plain.logits_NC).max() > 0.1
     assert np.abs(aligned.test_logits_MC - plain.test_logits_MC).max() > 0.1

@@ -36,7 +36,7 @@ def read_data(folder: Path, config: ExperimentConfig) -> FederatedData:
             np.concatenate([each.images_NCHW for each in private]), np.concatenate([each.labels_N for each in private])
         ),
         partitions=tuple(np.arange(end - len(each.labels_N), end) for each, end in zip(private, ends, strict=True)),
-        public_images_NCHW=public_NCHW,
+        public_inputs=public_NCHW,
         public_labels_N=None,
         public_digest=public_digest(public_NCHW),
         test=read_labelled(folder / "server" / "test", None).under(config.data.classes),

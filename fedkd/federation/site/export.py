@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from fedkd.config import ExperimentConfig, parse_config
 from fedkd.data.config import SITES
@@ -10,6 +11,7 @@ from fedkd.data.site_files import write_archive
 from fedkd.errors import DataError, RunFolderError
 from fedkd.federation.workspace import open_workspace
 from fedkd.reporting.files import to_toml, write_atomically
+from fedkd.types import ByteArray
 
 ARCHIVE = "images.npz"
 
@@ -24,7 +26,7 @@ def export(config: ExperimentConfig, folder: Path) -> Path:
         with the bits of the student that a simulation of `config` ends with.
 
     Raises:
-        DataError: the data cannot be read, or the disk refuses.
+        DataError: the data cannot be read or are texts, or the disk refuses.
         RunFolderError: the folder is there and not empty.
     """
     if config.data.source == SITES:
@@ -32,12 +34,15 @@ def export(config: ExperimentConfig, folder: Path) -> Path:
     if folder.exists() and any(folder.iterdir()):
         raise RunFolderError(f"{folder} is not empty; allowed: a folder that is, or is not there yet")
     data = open_workspace(config).data
+    if data.vocabulary is not None:
+        raise DataError(f"data.source = {config.data.source!r} is not allowed: it holds texts, sites hold images")
+    public_NCHW = cast(ByteArray, data.public_inputs)
     for client in range(config.clients.number):
         own, place = data.client(client), folder / f"client-{client}"
-        write_archive(place / "private" / ARCHIVE, own.images_NCHW, own.labels_N)
-        write_archive(place / "public" / ARCHIVE, data.public_images_NCHW, data.public_labels_N)
-    write_archive(folder / "server" / "public" / ARCHIVE, data.public_images_NCHW, data.public_labels_N)
-    write_archive(folder / "server" / "test" / ARCHIVE, data.test.images_NCHW, data.test.labels_N)
+        write_archive(place / "private" / ARCHIVE, cast(ByteArray, own.inputs), own.labels_N)
+        write_archive(place / "public" / ARCHIVE, public_NCHW, data.public_labels_N)
+    write_archive(folder / "server" / "public" / ARCHIVE, public_NCHW, data.public_labels_N)
+    write_archive(folder / "server" / "test" / ARCHIVE, cast(ByteArray, data.test.inputs), data.test.labels_N)
     deployed = deployed_config(config, data.class_names, folder / "server")
     path = folder / "experiment.toml"
     write_atomically(path, to_toml(deployed.model_dump(mode="json")).encode())

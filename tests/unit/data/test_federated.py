@@ -44,23 +44,23 @@ def numbered(monkeypatch):
 
 def test_defaults_divide_the_digits_as_promised():
     data = load_federated_data(DataConfig(), 10, 0)
-    assert (len(data.test), len(data.public_images_NCHW), len(data.train)) == (360, 400, 1037)
+    assert (len(data.test), len(data.public_inputs), len(data.train)) == (360, 400, 1037)
     assert sum(len(part) for part in data.partitions) == 1037
     assert len(data.partitions) == 10
     assert data.public_labels_N is None
-    assert data.public_digest == public_digest(data.public_images_NCHW)
+    assert data.public_digest == public_digest(data.public_inputs)
     assert data.input_shape == (1, 8, 8)
     assert data.num_classes == len(data.class_names) == 10
     assert np.sum(data.partition_record.counts) == 1037
     every_digit = load_source("digits", Path("data")).train.images_NCHW
-    parts = [data.train.images_NCHW, data.public_images_NCHW, data.test.images_NCHW]
+    parts = [data.train.images_NCHW, data.public_inputs, data.test.images_NCHW]
     assert sorted(rows(np.concatenate(parts))) == sorted(rows(every_digit))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_private_public_and_test_samples_are_disjoint(numbered, seed):
     data = load_federated_data(DataConfig(source=numbered, public=PublicConfig(size=100)), 5, seed)
-    splits = data.train.images_NCHW, data.public_images_NCHW, data.test.images_NCHW
+    splits = data.train.images_NCHW, data.public_inputs, data.test.images_NCHW
     private, public, test = (set(rows(images_NCHW)) for images_NCHW in splits)
     assert (len(private), len(public), len(test)) == (200, 100, 50)
     assert len(private | public | test) == 350
@@ -120,14 +120,14 @@ def test_public_labels_come_only_when_asked_for(numbered):
     public = PublicConfig(size=40, labelled=True)
     data = load_federated_data(DataConfig(source=numbered, public=public), 4, 0)
     assert data.public_labels_N is not None
-    numbers = data.public_images_NCHW[:, 0, 0, :].astype(int) @ [256, 1]
+    numbers = data.public_inputs[:, 0, 0, :].astype(int) @ [256, 1]
     assert np.array_equal(data.public_labels_N, numbers % 4)
 
 
 def test_a_public_set_from_elsewhere_is_fitted_and_leaves_the_private_pool_whole(numbered):
     public = PublicConfig(source="numbered_source:colour", size=30)
     data = load_federated_data(DataConfig(source=numbered, public=public), 4, 0)
-    assert data.public_images_NCHW.shape == (30, *data.input_shape) == (30, 1, 1, 2)
+    assert data.public_inputs.shape == (30, *data.input_shape) == (30, 1, 1, 2)
     assert len(data.train) == 300
     labelled = PublicConfig(source="numbered_source:colour", size=30, labelled=True)
     with pytest.raises(DataError, match=r"data\.public\.labelled = true .* w, x, y, z, .* a, b, c, d"):
@@ -137,7 +137,7 @@ def test_a_public_set_from_elsewhere_is_fitted_and_leaves_the_private_pool_whole
 def test_real_sources_pair_up(data_root):
     public = PublicConfig(source="fashion_mnist", root=str(data_root), size=64)
     data = load_federated_data(DataConfig(public=public), 4, 0)
-    assert data.public_images_NCHW.shape == (64, 1, 8, 8)
+    assert data.public_inputs.shape == (64, 1, 8, 8)
     assert len(data.train) == 1437
 
 
@@ -162,7 +162,7 @@ def test_heterogeneity_reaches_private_samples_only():
 
 def test_image_size_reaches_every_part():
     data = load_federated_data(DataConfig(image_size=12), 4, 0)
-    assert data.input_shape == data.test.input_shape == data.public_images_NCHW.shape[1:] == (1, 12, 12)
+    assert data.input_shape == data.test.input_shape == data.public_inputs.shape[1:] == (1, 12, 12)
 
 
 def test_clients_of_one_process_share_one_load(monkeypatch):

@@ -11,7 +11,7 @@ from torch import nn
 import fedkd.models
 from fedkd.errors import ModelError
 from fedkd.models.registry import available_models, build_model, check_model_name, num_parameters
-from fedkd.types import InputShape
+from fedkd.types import InputShape, TextShape
 
 SHAPE: InputShape = (1, 8, 8)
 
@@ -26,7 +26,30 @@ def test_the_known_names() -> None:
         *("mlp", "cnn", "lenet5"),
         *("resnet8", "resnet20", "resnet56", "resnet8_gn", "resnet20_gn", "resnet56_gn"),
         *("resnet18", "mobilenet_v2", "shufflenet"),
+        *("transformer", "transformer_small"),
     )
+
+
+def test_each_kind_of_sample_has_models_of_its_own() -> None:
+    assert available_models(TextShape(4, 10)) == ("transformer", "transformer_small")
+    assert set(available_models(SHAPE)) == set(available_models()) - {"transformer", "transformer_small"}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "match"),
+    [
+        (
+            "cnn",
+            TextShape(4, 10),
+            "'cnn' takes images, and these are texts: choose one of transformer, transformer_small",
+        ),
+        ("transformer", SHAPE, "'transformer' takes texts, and these are images: choose one of mlp, cnn, "),
+        ("transformer", TextShape(0, 10), "length and vocabulary are at least 1"),
+    ],
+)
+def test_a_model_for_samples_of_the_other_kind_is_refused(name: str, shape: Any, match: str) -> None:
+    with pytest.raises(ModelError, match=match):
+        build_model(name, shape, 10, seed=0)
 
 
 @pytest.mark.parametrize("name", [*available_models(), "module:factory", "a.b_2.c:make", "not.there:yet"])

@@ -99,7 +99,7 @@ def test_a_model_that_returns_no_tensor_is_refused(own: ModuleType) -> None:
 
 
 def test_a_model_that_breaks_on_the_images_is_refused_in_one_line(own: ModuleType) -> None:
-    with pytest.raises(ModelError, match=r"cannot take images of input_shape \(1, 8, 8\): RuntimeError: ") as caught:
+    with pytest.raises(ModelError, match=r"cannot take samples of input_shape \(1, 8, 8\): RuntimeError: ") as caught:
         build_own(own, lambda *_: nn.Conv2d(3, 3, 1))
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value.__cause__, RuntimeError)

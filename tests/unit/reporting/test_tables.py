@@ -40,6 +40,17 @@ def test_result_table_stands_the_student_between_its_bounds(make_run: MakeRun) -
     assert texts["centralised (upper bound)"] == "95.3 %"
 
 
+def test_balanced_accuracies_follow_where_they_were_measured(make_run: MakeRun) -> None:
+    run = make_run()
+    student = run.student.model_copy(update={"balanced_accuracy": 0.75})
+    bounds = run.bounds.model_copy(update={"local_only_balanced": 0.6})
+    rows = shown(result_table(run.model_copy(update={"student": student, "bounds": bounds})))
+    assert ["student, balanced", "75.0 %", "+15.0 points"] in rows
+    balanced = [row[:2] for row in rows if "balanced" in row[0]]
+    assert balanced == [["student, balanced", "75.0 %"], ["local-only, balanced", "60.0 %"]]
+    assert not any("balanced" in row[0] for row in shown(result_table(run)))
+
+
 def test_what_a_method_lacks_is_a_dash(make_run: MakeRun) -> None:
     run = make_run(
         student=StudentScore(), ensemble_teacher=TeacherScore(), clients=ClientScores(), bounds=Bounds(), rounds=1

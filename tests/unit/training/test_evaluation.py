@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import softmax
-from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_score
 from torch import nn
 
 from fedkd.seeding import numpy_rng, torch_rng
-from fedkd.training.evaluation import agreement, confusion, predict_logits, score
+from fedkd.training.evaluation import agreement, balanced_accuracy, confusion, predict_logits, score
 
 
 @pytest.mark.parametrize("num_classes", [2, 10])
@@ -25,6 +25,27 @@ def test_score_agrees_with_scikit_learn(num_classes):
     probs_NC = softmax(logits_NC.astype(np.float64), axis=1)
     assert result.accuracy == accuracy_score(labels_N, logits_NC.argmax(axis=1))
     assert result.loss == pytest.approx(log_loss(labels_N, probs_NC, labels=range(num_classes)), rel=1e-9)
+
+
+@pytest.mark.parametrize("absent", [(), (1, 3)], ids=["all classes", "two never occur"])
+def test_balanced_accuracy_is_the_mean_recall_of_scikit_learn(absent):
+    rng = numpy_rng(0, "balanced")
+    present = [label for label in range(5) if label not in absent]
+    labels_N = rng.choice(present, size=300, p=np.arange(1, len(present) + 1) / sum(range(1, len(present) + 1)))
+    logits_NC = rng.normal(size=(300, 5)).astype(np.float32)
+    logits_NC[np.arange(300), labels_N] += labels_N
+    choices_N = logits_NC.argmax(axis=1)
+    expected = recall_score(labels_N, choices_N, labels=present, average="macro")
+    assert balanced_accuracy(logits_NC, labels_N) == pytest.approx(expected, rel=1e-12)
+    assert abs(expected - accuracy_score(labels_N, choices_N)) > 0.01
+
+
+def test_a_frequent_class_does_not_hide_a_rare_one():
+    """Nine of ten right of class 0, none of two of class 1: (0.9 + 0) / 2."""
+    labels_N = np.array([0] * 10 + [1] * 2)
+    logits_NC = np.eye(2, dtype=np.float32)[[0] * 9 + [1] + [0] * 2]
+    assert balanced_accuracy(logits_NC, labels_N) == pytest.approx(0.45)
+    assert score(logits_NC, labels_N).accuracy == pytest.approx(0.75)
 
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
