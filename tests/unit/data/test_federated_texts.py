@@ -71,11 +71,11 @@ def test_the_vocabulary_is_a_function_of_the_public_texts(tmp_path: Path) -> Non
     ]
     assert len(public) == 30
     assert before.vocabulary.definition == Vocabulary.learn(public, 300).definition
-    secret = [line for line in root.read_text().split("\n") if json.loads(line)["text"] not in public]
-    changed = root.read_text()
-    for line in secret:
-        changed = changed.replace(line, line.replace(" ", " password ", 1))
-    root.write_text(changed)
+    lines = [json.loads(line) for line in root.read_text().split("\n")]
+    for line in lines:
+        if line["text"] not in public:
+            line["text"] = f"password {line['text']}"
+    root.write_text("\n".join(map(json.dumps, lines)))
     after = _load(root)
     assert after.vocabulary is not None
     assert after.vocabulary.definition == before.vocabulary.definition
