@@ -29,8 +29,9 @@ DATA = (
     "run.rounds=3",
     "run.bounds=false",
 )
-"""Clients that know every class give a student that has settled after three rounds, and all digits that are left test it,
-so that the rounding of masked answers moves its score by a digit or two of 797. With classes dealt unevenly it moves six.
+"""Clients that know every class give a student that has settled after three rounds, and all digits that are left test
+it, so that the rounding of masked answers moves its score by a digit or two of 797. Where classes are dealt unevenly,
+rounding moves it by six.
 """
 
 
