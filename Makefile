@@ -40,7 +40,7 @@ demo: $(VENV)/.run  ## Run federated distillation on real digits; ends with a ta
 	@$(BIN)/fedkd simulate simulations/digits.toml
 
 test: $(VENV)/.dev  ## Run all tests, with coverage
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 test-docker: $(VENV)/.dev  ## Run the tests of a federation in containers (as root, on Debian)
 	@$(BIN)/python -m pytest -m system tests/system -rs --durations=10 $(PYTEST_ARGS)
