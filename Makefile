@@ -9,6 +9,13 @@ JOBS ?= 2
 
 export OMP_NUM_THREADS ?= 1
 
+# Where bytecode must not lie beside the sources it lies in the environment: without any, every process compiles all of
+# PyTorch that it imports, for seconds.
+ifdef PYTHONDONTWRITEBYTECODE
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/bytecode
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-docker lint format docs clean
 
@@ -33,10 +40,10 @@ demo: $(VENV)/.run  ## Run federated distillation on real digits; ends with a ta
 	@$(BIN)/fedkd simulate simulations/digits.toml
 
 test: $(VENV)/.dev  ## Run all tests, with coverage
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 test-docker: $(VENV)/.dev  ## Run the tests of a federation in containers (as root, on Debian)
-	@$(BIN)/python -m pytest -m system tests/system $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m system tests/system -rs --durations=10 $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev  ## Check style, types and the layers of imports
 	@$(BIN)/ruff check .

@@ -3,7 +3,8 @@
     python benchmarks/secure_aggregation.py [--json FILE] [--quick]
 
 Prints Markdown. Every case is a fresh process with one thread. Seconds are CPU seconds, so that other work on the
-machine does not stretch them. A target that is missed does not change the exit code; a sum that is wrong does.
+machine does not stretch them; ours and Flower's alike are the least of several runs, but for the sparse graph's one.
+A target that is missed does not change the exit code; a sum that is wrong does.
 """
 
 from __future__ import annotations
@@ -35,10 +36,16 @@ def cases(*, quick: bool) -> dict[str, Callable[[], dict[str, float]]]:
     return {
         "masking": lambda: secure_rounds.masking(*sizes["masks"]),
         "masking/flower": lambda: {"cpu": flower_secagg.mask_expansion(*sizes["masks"])},
-        "round": lambda: secure_rounds.whole_round(*sizes["round"]),
-        "round/flower": lambda: flower_secagg.whole_round(*sizes["round"]),
+        "round": lambda: best_round(lambda: secure_rounds.whole_round(*sizes["round"])),
+        "round/flower": lambda: best_round(lambda: flower_secagg.whole_round(*sizes["round"])),
         "thousand": lambda: secure_rounds.whole_round(*sizes["thousand"]),
     }
+
+
+def best_round(measure: Callable[[], dict[str, float]], repeats: int = 3) -> dict[str, float]:
+    """The quickest of several rounds after one that is not counted, in which libraries load their parts."""
+    measure()
+    return min((measure() for _ in range(repeats)), key=lambda result: result["cpu"])
 
 
 def run_case(name: str, *, quick: bool) -> dict[str, float]:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from fedkd._version import __version__
+from fedkd.client_cli import client_app
 from fedkd.command_line import AsJson, Overrides, Quiet, err, errors_as_lines, out, print_error
 from fedkd.deploy_cli import deploy_app
 from fedkd.errors import ConfigError
@@ -23,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(deploy_app)
+app.add_typer(client_app)
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="An experiment, as a TOML file.")]
 
@@ -311,57 +313,6 @@ def data(
                 lines.append(f"experiment over sites: {export(loaded, export_to)}")
         for line in lines:
             typer.echo(line)
-
-
-client_app = typer.Typer(
-    name="client",
-    help="A client at its own site: run it, check what it needs, tell which bundle it serves.",
-    no_args_is_help=True,
-)
-app.add_typer(client_app)
-
-SitePath = Annotated[Path, typer.Argument(metavar="SITE", help="A site, as a TOML file.")]
-
-
-@client_app.command(name="run", epilog="Example:  fedkd client run site.toml")
-def client_run(site_path: SitePath) -> None:
-    """Take part in the federations of one SuperLink, until stopped."""
-    with errors_as_lines():
-        from fedkd.federation.site.settings import load_site
-
-        site = load_site(site_path)
-        from fedkd.federation.site.executor import log_to_stderr, run_site  # brings torch
-
-        log_to_stderr()
-        try:
-            run_site(site)
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
-
-
-@client_app.command(name="check", epilog="Example:  fedkd client check site.toml")
-def client_check(site_path: SitePath) -> None:
-    """Look at a site's data, keys, connection and policy; exit code 1 if anything is wrong."""
-    with errors_as_lines():
-        from fedkd.federation.site.check import check_site
-        from fedkd.federation.site.settings import load_site
-
-        failed = False
-        for finding in check_site(load_site(site_path)):
-            failed = failed or not finding.ok
-            verdict = "ok    " if finding.ok else "failed"
-            out.print(f"{verdict} {finding.what}: {finding.found}", highlight=False, markup=False, soft_wrap=True)
-        if failed:
-            raise typer.Exit(1)
-
-
-@client_app.command(name="bundle")
-def client_bundle() -> None:
-    """Print the SHA-256 of the app's bundle that this installation serves."""
-    with errors_as_lines():
-        from fedkd.federation.bundle import bundle_hash
-
-        typer.echo(bundle_hash())
 
 
 @app.command(epilog="Example:  fedkd identities keys/ --clients 10")

@@ -65,6 +65,9 @@ class ClientsConfig(Section):
     number: int = Field(10, ge=1, description="clients of the federation")
     fraction_train: float = Field(1.0, gt=0, le=1, description="share of clients drawn for each round")
     min_train_nodes: int = Field(2, ge=1, description="at least this many clients are drawn")
+    min_available_nodes: int = Field(
+        0, ge=0, description="clients that must have joined before the first round; 0: all of number"
+    )
     min_replies: int = Field(1, ge=1, description="usable replies below which a round keeps the old student")
     models: tuple[ModelName, ...] = Field(
         ("cnn",), min_length=1, strict=False, description="architectures, dealt to clients in turn"

@@ -9,7 +9,13 @@ from fedkd.config_errors import blaming_builder
 from fedkd.data.config import SITES
 from fedkd.errors import ConfigError
 from fedkd.methods import REFERENCES, Method, build_method
-from fedkd.methods.objective import check_hard_loss, check_soft_loss, check_temperature_selection
+from fedkd.methods.objective import (
+    check_batch_norm_alignment,
+    check_hard_loss,
+    check_soft_loss,
+    check_temperature,
+    check_temperature_selection,
+)
 from fedkd.secure_aggregation import smallest_ring_bits
 
 if TYPE_CHECKING:
@@ -34,8 +40,10 @@ def check_combinations(config: ExperimentConfig) -> None:
     check_hard_loss(method.alpha, method.label_smoothing, labelled=config.data.public.labelled)
     if built is not None:
         check_soft_loss("method.digestion.loss", method.digestion.loss, method)
+        check_temperature(_losses_in_use(config, built), method.temperature)
     if built is not None and built.distils:
         check_soft_loss("student.loss", student.loss, method)
+    check_batch_norm_alignment(method, built, student.model, config.clients.models)
     check_temperature_selection(
         student,
         distils=built is not None and built.distils,
@@ -68,9 +76,19 @@ def check_combinations(config: ExperimentConfig) -> None:
         raise ConfigError("student.patience", student.patience, "0, or a student.holdout_fraction above 0 to watch")
 
 
+def _losses_in_use(config: ExperimentConfig, built: Method) -> dict[str, str]:
+    """The soft losses that someone learns by."""
+    student, digestion = config.student, config.method.digestion
+    losses: dict[str, str] = {"student.loss": student.loss} if built.distils else {}
+    adopt_weights = built.server_models(student.model, config.clients.models) if built.adopts == "model" else []
+    if built.aggregate is not None and not set(config.clients.models) <= set(adopt_weights):
+        losses["method.digestion.loss"] = digestion.loss
+    return losses
+
+
 def _check_clients(config: ExperimentConfig) -> None:
     clients = config.clients
-    for key in ("min_train_nodes", "min_replies"):
+    for key in ("min_train_nodes", "min_available_nodes", "min_replies"):
         if getattr(clients, key) > clients.number:
             raise ConfigError(
                 f"clients.{key}", getattr(clients, key), f"at most clients.number, which is {clients.number}"

@@ -19,6 +19,7 @@ deploy_app = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The deployment's folder.")]
+RunName = Annotated[str, typer.Argument(metavar="NAME", help="Of the run's folder in DIR/runs.")]
 Client = Annotated[int, typer.Argument(metavar="CLIENT", min=0, help="Number of a client.")]
 
 
@@ -86,6 +87,26 @@ def run(
         typer.echo(f"run folder: {path}; next: fedkd report {path}")
 
 
+@deploy_app.command(epilog="Example:  fedkd deploy resume federation first")
+def resume(folder: Folder, name: RunName) -> None:
+    """Go on with a run that ended too early, after its last whole round, and show its log."""
+    with errors_as_lines():
+        from fedkd.deploy import open_deployment, resume_deployed
+
+        path = resume_deployed(open_deployment(folder), name, typer.echo)
+        typer.echo(f"run folder: {path}; next: fedkd report {path}")
+
+
+@deploy_app.command(epilog="Example:  fedkd deploy stop federation first")
+def stop(folder: Folder, name: RunName) -> None:
+    """End a run that is going; what it has written stays, and `resume` goes on with it."""
+    with errors_as_lines():
+        from fedkd.deploy import open_deployment, stop_deployed
+
+        stop_deployed(open_deployment(folder), name)
+        typer.echo(f"stopped {name}; to go on: fedkd deploy resume {folder} {name}")
+
+
 @deploy_app.command(epilog="Example:  fedkd deploy status federation")
 def status(folder: Folder) -> None:
     """Show who is registered, who is there, and who cannot take part and why; exit code 1 if somebody cannot."""
@@ -140,6 +161,24 @@ def renew(
         else:
             deployment = renew_client(deployment, client)
             typer.echo(f"new keys for client {client}: {deployment.site(client)}; {_advice(deployment, folder)}")
+
+
+@deploy_app.command(name="hand-over", epilog="Example:  fedkd deploy hand-over federation 2 --keys from-site-2")
+def hand_over(
+    folder: Folder,
+    client: Client,
+    keys: Annotated[
+        Path | None,
+        typer.Option("--keys", metavar="FOLDER", help="Public halves of keys that the site made: fedkd client keys."),
+    ] = None,
+) -> None:
+    """Let a client run on a host of its own: none is started here, and its folder is what the site needs."""
+    with errors_as_lines():
+        from fedkd.deploy import hand_over as note_host
+        from fedkd.deploy import open_deployment
+
+        deployment = note_host(open_deployment(folder), client, keys)
+        typer.echo(f"hand {deployment.site(client)} to the site; next: fedkd deploy start {folder} --restart")
 
 
 def _count(deployment: Deployment) -> str:

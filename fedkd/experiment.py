@@ -19,7 +19,9 @@ from fedkd.data.config import SITES
 from fedkd.errors import ConfigError, DataError
 from fedkd.federation.bounds_cache import cached_bounds
 from fedkd.federation.checkpoints import Checkpoints
+from fedkd.federation.fitting import check_models
 from fedkd.federation.observers import Observer, Observers
+from fedkd.federation.references import compose_method
 from fedkd.federation.server_app import FederationResult
 from fedkd.federation.simulation import simulate
 from fedkd.federation.workspace import Workspace, open_workspace
@@ -95,11 +97,9 @@ def run(config: ExperimentConfig, observer: RunObserver | None = None, federate:
         RoundError: too few clients can take part, or no round was completed.
     """
     observer = observer or RunObserver()
-    if config.data.source == SITES and federate is simulate:
-        raise ConfigError("data.source", SITES, "a source that this machine holds; sites are reached by `flwr run`")
+    _require_samples_for(federate, config)
     workspace = open_workspace(config)
-    for name in {*config.clients.models, config.student.model}:
-        workspace.build_model(name, seed=config.run.seed)  # refuses what does not fit before a folder is made
+    check_models(config, compose_method(config.method), workspace)  # before a folder is made
     store = _create_folder(config)
     with store.locked():
         _describe(store, config, workspace)
@@ -122,13 +122,16 @@ def distill(config: OfflineConfig) -> RunRecord:
     return record
 
 
-def resume(path: Path, observer: RunObserver | None = None, overrides: Iterable[str] = ()) -> RunRecord:
+def resume(
+    path: Path, observer: RunObserver | None = None, overrides: Iterable[str] = (), federate: Federate = simulate
+) -> RunRecord:
     """Go on with a run that was stopped, from its last snapshot; it ends with the bits that it would have ended with.
 
     Args:
         path: its run folder. A run that is finished has its bounds and report completed where they are missing.
         observer: told of progress; nobody is by default.
         overrides: `section.key=value`; only of keys that results do not depend on: `run.engine` and all of `[ray]`.
+        federate: as for `run`.
 
     Raises:
         ConfigError: another key is overridden, or a value is not allowed.
@@ -139,6 +142,7 @@ def resume(path: Path, observer: RunObserver | None = None, overrides: Iterable[
     store = RunStore.open(path)
     with store.locked():
         config = parse_config(_moved(store.read_config(), overrides))
+        _require_samples_for(federate, config)
         workspace = open_workspace(config)
         _compare(store, workspace)
         observer.on_folder(store.path, config.run.rounds)
@@ -146,7 +150,12 @@ def resume(path: Path, observer: RunObserver | None = None, overrides: Iterable[
             return _complete(store, config, store.read_run(), observer)
         snapshot = store.snapshots.read_latest()
         history = store.keep_rounds(snapshot.server_round if snapshot else 0)
-        return _run(store, config, observer, Checkpoints(store.snapshots, snapshot, history))
+        return _run(store, config, observer, Checkpoints(store.snapshots, snapshot, history), federate)
+
+
+def _require_samples_for(federate: Federate, config: ExperimentConfig) -> None:
+    if config.data.source == SITES and federate is simulate:
+        raise ConfigError("data.source", SITES, "a source that this machine holds; sites are reached by `fedkd deploy`")
 
 
 def _moved(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedkd.config import ExperimentConfig
-from fedkd.experiment import RunObserver, run
+from fedkd.data.config import SITES
+from fedkd.experiment import RunObserver, resume, run
+from fedkd.federation.bundle import RESUMED_KEY
 from fedkd.federation.checkpoints import Checkpoints
 from fedkd.federation.client_app import config_of
 from fedkd.federation.engines.internals import log_our_errors_as_lines
@@ -30,7 +32,7 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run the experiment that the run config holds.
+    """Run the experiment that the run config holds, or go on with it where the run config says that it was begun.
 
     Raises:
         FedkdError: as `fedkd.experiment.run` does; Flower logs it as one line and counts the run as failed.
@@ -38,10 +40,14 @@ def main(grid: Grid, context: Context) -> None:
     log_our_errors_as_lines()
 
     def federate(config: ExperimentConfig, observer: Observer, checkpoints: Checkpoints) -> FederationResult:
-        del config, checkpoints  # nodes keep their state where a snapshot cannot reach it
-        return run_server_app(grid, context, observer)
+        at_sites = config.data.source == SITES  # which keep their state; other nodes', a snapshot cannot reach
+        return run_server_app(grid, context, observer, checkpoints if at_sites else None)
 
-    run(config_of(context), _LoggingObserver(), federate)
+    config = config_of(context)
+    if context.run_config.get(RESUMED_KEY):
+        resume(Path(config.run.output) / config.run.name, _LoggingObserver(), federate=federate)
+    else:
+        run(config, _LoggingObserver(), federate)
 
 
 class _LoggingObserver(RunObserver):

@@ -107,7 +107,8 @@ def _allowed(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         return ", ".join(f"`{json.dumps(value)}`" for value in choices)
     if get_origin(field.annotation) is tuple:
-        return "list of numbers" if float in choices else "list of names"
+        tables = [kind for kind in choices if isinstance(kind, type) and issubclass(kind, Section)]
+        return "list of tables" if tables else "list of numbers" if float in choices else "list of names"
     kind = choices[0] if choices else field.annotation
     limits = [
         f"{sign} {getattr(limit, name):g}"

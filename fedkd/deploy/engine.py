@@ -45,6 +45,16 @@ def containers(deployment: Deployment) -> list[Container]:
     return [Container(*line.split("\t", 1)) for line in printed.splitlines() if "\t" in line]
 
 
+def remove_unused_networks(deployment: Deployment) -> None:
+    """Remove the networks of clients that are gone from this host.
+
+    Raises:
+        DeploymentError: there is no engine, or it does not answer.
+    """
+    project = f"label=com.docker.compose.project={deployment.settings.project}"
+    _checked(["docker", "network", "prune", "--force", "--filter", project], deployment)
+
+
 def log_tail(deployment: Deployment, service: str, lines: int) -> list[str]:
     """The last lines that a service has logged, of both its streams.
 

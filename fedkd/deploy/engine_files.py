@@ -49,12 +49,12 @@ _SERVICE = """\
 
 
 def write_engine_files(deployment: Deployment) -> None:
-    """Write both files for the clients that the deployment has now.
+    """Write both files for the clients that run on this host now.
 
     Raises:
         RunFolderError: one cannot be written.
     """
-    clients = deployment.settings.clients
+    clients = deployment.clients_here
     services = "".join(_SERVICE.format(client=client) for client in clients)
     aliases = "".join(
         f"      client-{client}: {{aliases: [{_quoted(deployment.settings.host)}]}}\n" for client in clients

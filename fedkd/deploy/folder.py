@@ -6,6 +6,7 @@
     ca/                  the authority's certificate and key: stays with the operator
     server/keys/         certificates and keys of SuperLink and gateway
     server/state/        the SuperLink's database
+    server/roster/       the roster, for the server app
     identities/          roster of the clients' public keys
     operator/            Flower's configuration for this deployment; node ids of registered clients
     client-K/            all that the site of client K is handed: SITE.toml, keys/, compose.yaml, state/
@@ -37,7 +38,10 @@ class DeploymentSettings(Section):
     host: str = Field(min_length=1, description="name or address by which clients reach the server")
     port: int = Field(9092, ge=1, le=65535, description="port on which clients reach the server")
     control_port: int = Field(9093, ge=1, le=65535, description="port, on loopback only, for the operator")
-    clients: tuple[int, ...] = Field(strict=False, description="clients with valid keys")
+    num_clients: int = Field(ge=1, description="clients.number of experiments; a revoked client's number stays free")
+    clients: tuple[int, ...] = Field(strict=False, description="clients with valid keys, all below num_clients")
+    elsewhere: tuple[int, ...] = Field((), strict=False, description="those of them on hosts of their own")
+    own_keys: tuple[int, ...] = Field((), strict=False, description="those that keep their private keys to themselves")
     image: str = Field("fedkd", min_length=1, description="the image of all services")
     data: str = Field(description="folder with a folder for every client and one for the server; absolute")
     compose: str = Field(description="compose.yaml of the server; absolute")
@@ -90,6 +94,15 @@ class Deployment:
     def site(self, client: int) -> Path:
         """What the site of a client is handed."""
         return self.folder / f"client-{client}"
+
+    @property
+    def clients_here(self) -> tuple[int, ...]:
+        """Clients that run on this host."""
+        return tuple(client for client in self.settings.clients if client not in self.settings.elsewhere)
+
+    def changed(self, **settings: object) -> Deployment:
+        """The same deployment with other settings; nothing is written."""
+        return Deployment(self.folder, self.settings.model_copy(update=settings))
 
     def write_settings(self) -> None:
         """Write `deployment.toml`.

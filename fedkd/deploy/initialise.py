@@ -9,7 +9,7 @@ from fedkd.deploy.engine_files import write_engine_files
 from fedkd.deploy.folder import SETTINGS, Deployment, DeploymentSettings, open_deployment, parse_settings
 from fedkd.deploy.operator import write_connection
 from fedkd.deploy.private_files import give_to, make_private_folder, owner_of_files
-from fedkd.deploy.sites import SITE_COMPOSE, make_site
+from fedkd.deploy.sites import SITE_COMPOSE, hand_out, make_site
 from fedkd.errors import ConfigError
 from fedkd.reporting.files import naming_failures
 
@@ -52,6 +52,7 @@ def initialise(
             "host": host,
             "port": port,
             "control_port": control_port,
+            "num_clients": clients,
             "clients": tuple(range(clients)),
             "image": image,
             "data": str((data or folder / "data").absolute()),
@@ -95,6 +96,7 @@ def _complete(deployment: Deployment) -> None:
     make_secret(keys / "superexec.secret")
     for client in settings.clients:
         make_site(deployment, client)
+    hand_out(deployment)
     write_connection(deployment)
     write_engine_files(deployment)
     for path in (deployment.runs, deployment.folder / "server", deployment.authority / "ca.crt"):

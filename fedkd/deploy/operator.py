@@ -15,7 +15,7 @@ from fedkd.errors import DeploymentError
 from fedkd.reporting.files import read_json_object, to_toml, write_atomically
 
 _CONNECTION = "fedkd"
-_REGISTERED = "registered.json"
+_REGISTERED, _RUNS = "registered.json", "runs.json"
 
 
 def write_connection(deployment: Deployment) -> None:
@@ -39,10 +39,7 @@ def node_ids(deployment: Deployment) -> dict[int, str]:
     Raises:
         RunFolderError: the file that holds them is damaged.
     """
-    path = deployment.operator / _REGISTERED
-    if not path.is_file():
-        return {}
-    return {int(client): str(node) for client, node in read_json_object(path).items()}
+    return {int(client): str(node) for client, node in _noted(deployment, _REGISTERED).items()}
 
 
 def list_nodes(deployment: Deployment) -> dict[str, str]:
@@ -98,6 +95,15 @@ def submit(deployment: Deployment, app: Path, run_config: Path) -> str:
     return str(_asked(deployment, "run", str(app), _CONNECTION, "--run-config", str(run_config))["run-id"])
 
 
+def stop_run(deployment: Deployment, run_id: str) -> None:
+    """End a run; what it has written stays.
+
+    Raises:
+        DeploymentError: the SuperLink does not answer, or the run has ended.
+    """
+    _asked(deployment, "stop", run_id, _CONNECTION)
+
+
 def run_log(deployment: Deployment, run_id: str) -> Iterator[str]:
     """The lines of a run's log as they come, until the run ends."""
     with subprocess.Popen(  # noqa: S603 - Flower's own program
@@ -127,9 +133,35 @@ def run_status(deployment: Deployment, run_id: str) -> str:
     return str(runs[0]["status"])
 
 
+def run_ids(deployment: Deployment) -> dict[str, str]:
+    """Flower's id of each run that was started here, by the name of its folder; of the last where it was resumed.
+
+    Raises:
+        RunFolderError: the file that holds them is damaged.
+    """
+    return {name: str(run_id) for name, run_id in _noted(deployment, _RUNS).items()}
+
+
+def note_run(deployment: Deployment, name: str, run_id: str) -> None:
+    """Write down which run writes into which folder.
+
+    Raises:
+        RunFolderError: it cannot be written.
+    """
+    _note(deployment, _RUNS, {**run_ids(deployment), name: run_id})
+
+
 def _write_node_ids(deployment: Deployment, nodes: dict[int, str]) -> None:
-    content = {str(client): node for client, node in sorted(nodes.items())}
-    write_atomically(deployment.operator / _REGISTERED, json.dumps(content, indent=2).encode() + b"\n")
+    _note(deployment, _REGISTERED, {str(client): node for client, node in sorted(nodes.items())})
+
+
+def _noted(deployment: Deployment, name: str) -> dict[str, Any]:
+    path = deployment.operator / name
+    return read_json_object(path) if path.is_file() else {}
+
+
+def _note(deployment: Deployment, name: str, content: dict[str, str]) -> None:
+    write_atomically(deployment.operator / name, json.dumps(content, indent=2).encode() + b"\n")
 
 
 def _asked(deployment: Deployment, *arguments: str) -> dict[str, Any]:

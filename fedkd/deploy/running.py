@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fedkd.config import ExperimentConfig, load_config
-from fedkd.deploy.engine import compose
+from fedkd.deploy.engine import compose, remove_unused_networks
 from fedkd.deploy.folder import Deployment
-from fedkd.deploy.operator import list_nodes, register, run_log, run_status, submit
+from fedkd.deploy.operator import list_nodes, note_run, register, run_ids, run_log, run_status, stop_run, submit
 from fedkd.errors import ConfigError, DeploymentError
-from fedkd.federation.bundle import EXPERIMENT_KEY, write_app
-from fedkd.reporting import run_name
+from fedkd.federation.bundle import EXPERIMENT_KEY, RESUMED_KEY, write_app
+from fedkd.reporting import RunStore, run_name
 from fedkd.reporting.files import naming_failures, to_toml
 
 SERVER_SERVICES = ("superlink", "gateway", "server-app")
 SITES = "sites"
-_DATA_IN_CONTAINER, _RUNS_IN_CONTAINER = "/data", "/runs"
+_DATA_IN_CONTAINER, _RUNS_IN_CONTAINER, _ROSTER_IN_CONTAINER = "/data", "/runs", "/roster"
 _PATIENCE = 90.0
 """Seconds in which a SuperLink that was just started must answer."""
 
@@ -39,7 +39,9 @@ def start(deployment: Deployment, *, restart: bool = False) -> list[int]:
     compose(deployment, *up, *SERVER_SERVICES)
     _wait_for_superlink(deployment)
     new = register(deployment)
-    compose(deployment, *up, "--no-deps", *(f"client-{client}" for client in deployment.settings.clients))
+    if deployment.clients_here:
+        compose(deployment, *up, "--no-deps", *(f"client-{client}" for client in deployment.clients_here))
+    remove_unused_networks(deployment)
     return new
 
 
@@ -58,13 +60,56 @@ def run_deployed(
         ConfigError: the experiment is none for sites, or for another number of clients.
         DeploymentError: the SuperLink does not answer, or the run failed.
     """
-    config = deployed_config(deployment, load_config(config_path, overrides), datetime.now(UTC))
+    roster = f"secure_aggregation.identities={_ROSTER_IN_CONTAINER}"  # wherever the file's author has it
+    config = deployed_config(deployment, load_config(config_path, [*overrides, roster]), datetime.now(UTC))
+    return _run(deployment, config, "", show)
+
+
+def resume_deployed(deployment: Deployment, name: str, show: Callable[[str], None]) -> Path:
+    """Go on with a run that ended too early, from the snapshot after its last whole round; returns its run folder.
+
+    Args:
+        deployment: the one that it was run on.
+        name: of its folder in `runs/`.
+        show: told every line of the log.
+
+    Raises:
+        ConfigError: this deployment has started no such run.
+        DeploymentError: it is still going, the SuperLink does not answer, or the run failed.
+        RunFolderError: its folder is damaged.
+    """
+    before = _run_id(deployment, name)
+    config = load_config(RunStore.open(deployment.runs / name).config_path)
+    return _run(deployment, config, before, show)
+
+
+def stop_deployed(deployment: Deployment, name: str) -> None:
+    """End a run; `resume_deployed` goes on with it.
+
+    Raises:
+        ConfigError: this deployment has started no such run.
+        DeploymentError: the SuperLink does not answer, or the run has ended.
+    """
+    stop_run(deployment, _run_id(deployment, name))
+
+
+def _run_id(deployment: Deployment, name: str) -> str:
+    known = run_ids(deployment)
+    if name not in known:
+        raise ConfigError("NAME", name, f"a run that was started here: {', '.join(known) or 'there is none'}")
+    return known[name]
+
+
+def _run(deployment: Deployment, config: ExperimentConfig, resumed: str, show: Callable[[str], None]) -> Path:
+    """Submit the app, follow its log, and tell success from failure."""
     with tempfile.TemporaryDirectory(prefix="fedkd-") as folder:
         app, run_config = Path(folder) / "app", Path(folder) / "run.toml"
         write_app(app)
         with naming_failures("write", run_config):
-            run_config.write_text(to_toml({EXPERIMENT_KEY: config.model_dump_json()}), encoding="utf-8")
+            values = {EXPERIMENT_KEY: config.model_dump_json(), RESUMED_KEY: resumed}
+            run_config.write_text(to_toml(values), encoding="utf-8")
         run_id = submit(deployment, app, run_config)
+    note_run(deployment, config.run.name, run_id)
     last = ""
     for last in run_log(deployment, run_id):
         show(last)
@@ -82,17 +127,17 @@ def deployed_config(deployment: Deployment, config: ExperimentConfig, now: datet
     """
     if config.data.source != SITES:
         raise ConfigError("data.source", config.data.source, f"{SITES!r}: in a deployment, clients hold the samples")
-    clients = deployment.settings.clients
-    if config.clients.number != len(clients) or tuple(clients) != tuple(range(len(clients))):
-        raise ConfigError(
-            "clients.number",
-            config.clients.number,
-            f"{len(clients)}, the clients of the deployment, numbered from 0; it has {', '.join(map(str, clients))}",
-        )
+    settings = deployment.settings
+    if config.clients.number != settings.num_clients:
+        known = ", ".join(map(str, settings.clients))
+        allowed = f"{settings.num_clients}; the deployment has client {known}"
+        raise ConfigError("clients.number", config.clients.number, allowed)
+    there = config.clients.min_available_nodes or len(settings.clients)  # fewer than `number` where one was revoked
     name = config.run.name or run_name(config.method.name, config.data.source, config.run.seed, now)
     run = config.run.model_copy(update={"name": name, "output": _RUNS_IN_CONTAINER})
     data = config.data.model_copy(update={"root": _DATA_IN_CONTAINER})
-    return config.model_copy(update={"run": run, "data": data})
+    clients = config.clients.model_copy(update={"min_available_nodes": there})
+    return config.model_copy(update={"run": run, "data": data, "clients": clients})
 
 
 def _wait_for_superlink(deployment: Deployment) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from fedkd.deploy.certificates import make_node_key
 from fedkd.deploy.folder import Deployment
 from fedkd.deploy.private_files import give_to, make_private_folder, write_once
+from fedkd.deploy.site_keys import IDENTITY, read_public_identity
 from fedkd.errors import ConfigError
-from fedkd.federation.identities import ROSTER, identity_path, make_identities
+from fedkd.federation.identities import ROSTER, identity_path, make_identity, write_roster
 from fedkd.reporting.files import naming_failures, read_bytes, write_atomically
 
 _SITE = """\
@@ -37,7 +38,8 @@ _NUM_CLIENTS = re.compile(rb"(?m)^num_clients\s*=\s*\d+")
 
 
 def make_site(deployment: Deployment, client: int) -> None:
-    """Make a client's folder and whatever of it is missing; `SITE.toml` and keys that are there stay as they are.
+    """Make a client's folder and whatever of it is missing; `SITE.toml` and keys that are there stay as they are, and
+    a client that keeps its private keys to itself is made none. `hand_out` completes it.
 
     Raises:
         ConfigError: a key that is there cannot be read.
@@ -48,37 +50,45 @@ def make_site(deployment: Deployment, client: int) -> None:
     make_private_folder(site / "state")
     for part in ("private", "public"):
         make_private_folder(deployment.data / f"client-{client}" / part)
-    make_node_key(keys)
-    make_identities(deployment.identities, settings.clients)
-    write_once(keys / "identity.pem", read_bytes(identity_path(deployment.identities, client)))
-    text = _SITE.format(
-        client=client, num_clients=len(settings.clients), host=settings.host, port=_client_port(deployment)
-    )
+    if client not in settings.own_keys:
+        make_node_key(keys)
+        make_private_folder(deployment.identities)
+        make_identity(identity_path(deployment.identities, client))
+        write_once(keys / IDENTITY, read_bytes(identity_path(deployment.identities, client)))
+    text = _SITE.format(client=client, num_clients=settings.num_clients, host=settings.host, port=settings.port)
     write_once(site / "SITE.toml", text.encode())
     write_once(site / "compose.yaml", read_bytes(Path(settings.compose).with_name(SITE_COMPOSE)))
     environment = (
         f"FEDKD_IMAGE={settings.image}\nFEDKD_UID={settings.uid}\nFEDKD_GID={settings.gid}\nFEDKD_DATA=./data\n"
     )
     write_once(site / ".env", environment.encode())
-    hand_out(deployment)
 
 
 def hand_out(deployment: Deployment) -> None:
     """Give every site what all of them share, as it is now: the authority's certificate, the roster of identities, and
-    the number of clients.
+    the number of clients. The server app gets the roster, too.
 
     Raises:
-        ConfigError: a `SITE.toml` has no line for the number of clients.
+        ConfigError: a `SITE.toml` has no line for the number of clients, or a key cannot be read.
         RunFolderError: a file cannot be written.
     """
-    for client in deployment.settings.clients:
+    settings, own_keys = deployment.settings, deployment.settings.own_keys
+    roster = {
+        client: read_public_identity(deployment.site(client) / "keys")
+        if client in own_keys
+        else make_identity(identity_path(deployment.identities, client))
+        for client in settings.clients
+    }
+    write_roster(deployment.identities / ROSTER, roster)
+    server = make_private_folder(deployment.folder / "server" / "roster")
+    _copy(deployment.identities / ROSTER, server / ROSTER)
+    give_to(server, settings.uid, settings.gid)
+    for client in settings.clients:
         site = deployment.site(client)
-        if not (site / "SITE.toml").is_file():
-            continue  # its turn comes
         _copy(deployment.authority / "ca.crt", site / "keys" / "ca.crt")
-        _copy(deployment.identities / ROSTER, site / "keys" / "roster.json")
-        _count_clients(site / "SITE.toml", len(deployment.settings.clients))
-        give_to(site, deployment.settings.uid, deployment.settings.gid)
+        _copy(deployment.identities / ROSTER, site / "keys" / ROSTER)
+        _count_clients(site / "SITE.toml", settings.num_clients)
+        give_to(site, settings.uid, settings.gid)
 
 
 def put_away(deployment: Deployment, client: int) -> None:
@@ -90,13 +100,11 @@ def put_away(deployment: Deployment, client: int) -> None:
     revoked = make_private_folder(deployment.folder / "revoked")
     number = sum(1 for _ in revoked.glob(f"client-{client}-*"))
     target = revoked / f"client-{client}-{number}"
+    identity = identity_path(deployment.identities, client)
     with naming_failures("move", deployment.site(client)):
         shutil.move(deployment.site(client), target)
-        shutil.move(identity_path(deployment.identities, client), target / "identity.pem")
-
-
-def _client_port(deployment: Deployment) -> int:
-    return deployment.settings.port
+        if identity.exists():
+            shutil.move(identity, target / IDENTITY)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -21,13 +21,15 @@ class ClientStatus:
     Args:
         client: its number.
         node: what the SuperLink says of its key: `not registered`, `registered`, `online`, `offline`.
-        container: the engine's words; empty where the client runs on another host.
+        container: the engine's words; empty where there is none on this host.
+        elsewhere: whether it runs on another host.
         problem: the error that its log ends with, if it is not online.
     """
 
     client: int
     node: str
     container: str
+    elsewhere: bool
     problem: str
 
 
@@ -58,12 +60,14 @@ def read_status(deployment: Deployment) -> DeploymentStatus:
     for client in deployment.settings.clients:
         node = nodes.get(ids.get(client, ""), "unregistered")
         container = found.pop(f"client-{client}", None)
-        problem = "" if node == "online" or container is None else last_error(deployment, client)
+        elsewhere = client in deployment.settings.elsewhere
+        problem = "" if node == "online" else _problem(deployment, client, container)
         clients.append(
             ClientStatus(
                 client,
                 "not registered" if node == "unregistered" else node,
                 container.status if container else "",
+                elsewhere,
                 problem,
             )
         )
@@ -72,6 +76,14 @@ def read_status(deployment: Deployment) -> DeploymentStatus:
         days_left(path) for path in (keys / "superlink.crt", keys / "gateway.crt", deployment.authority / "ca.crt")
     )
     return DeploymentStatus(tuple(found.values()), tuple(clients), days)
+
+
+def _problem(deployment: Deployment, client: int, container: Container | None) -> str:
+    if container is not None:
+        return last_error(deployment, client)
+    if client in deployment.settings.elsewhere:
+        return "`fedkd client check` at its site says why"
+    return "it has no container; `fedkd deploy start` makes one"
 
 
 def last_error(deployment: Deployment, client: int) -> str:

@@ -18,7 +18,11 @@ def status_table(status: DeploymentStatus) -> Table:
     for service in sorted(status.services, key=lambda each: each.service):
         table.add_row(service.service, "", service.status)
     for client in status.clients:
-        table.add_row(f"client-{client.client}", client.node, client.container or "not on this host")
+        table.add_row(
+            f"client-{client.client}",
+            client.node,
+            "on another host" if client.elsewhere else client.container or "no container",
+        )
     return table
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from fedkd.losses.kd import SoftLossName
+from fedkd.losses.relational import RELATIONS
 from fedkd.models.config import ModelName
 from fedkd.training.config import OptimizerSection
 from fedkd.types import Section
@@ -20,6 +21,34 @@ class DistillationConfig(OptimizerSection):
     optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="which optimiser")
     learning_rate: float = Field(0.001, gt=0, description="step size")
     loss: SoftLossName = Field("kl", description="soft loss: a divergence of distributions, or a distance of logits")
+
+
+class RelationConfig(Section):
+    """A further loss: relations between samples in the student, against those in the teacher's logits.
+
+    Of a teacher that is an ensemble there is nothing else to compare with: it has answers, and no layers.
+    """
+
+    loss: str = Field(description="similarity, distance or angle")
+    student: str = Field("", description="name of the student's module; empty: its logits")
+    weight: float = Field(1.0, ge=0, description="factor of the loss")
+
+    @field_validator("loss")
+    @classmethod
+    def _of_logits(cls, loss: str) -> str:
+        if loss not in RELATIONS:
+            known = f"one of {', '.join(RELATIONS)}"
+            needs = _NEEDED_OF_A_TEACHER.get(loss)
+            reason = "" if needs is None else f": {loss} needs {needs}, and an ensemble teacher has logits only"
+            raise ValueError(known + reason)
+        return loss
+
+
+_NEEDED_OF_A_TEACHER = {
+    "hint": "a layer of the teacher",
+    "attention": "maps of the teacher",
+    "geometry": "several outputs of the teacher",
+}
 
 
 class TemperatureSelectionConfig(Section):
@@ -74,6 +103,9 @@ class StudentConfig(DistillationConfig):
     )
     patience: int = Field(
         0, ge=0, description="stop after this many epochs without a better held-out loss, keep the best; 0: never"
+    )
+    terms: tuple[RelationConfig, ...] = Field(
+        (), strict=False, description="further losses on relations to the teacher's logits, each a table"
     )
     temperature_selection: TemperatureSelectionConfig = Field(
         TemperatureSelectionConfig(), description="whether and how the server chooses T by validation"

@@ -153,7 +153,7 @@ class Distiller:
         if self.terms:
             features = taps.features
             for term in self.terms:
-                loss = loss + term(features, batch.teacher_features)
+                loss = loss + term(features, batch.teacher_outputs)
         return loss
 
     def _held_out_loss(self, held_out: PublicBatch) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from fedkd.distillation.terms import LOGITS
 from fedkd.models.taps import FeatureTaps
 from fedkd.training.evaluation import PREDICTION_BATCH
 
@@ -22,6 +23,11 @@ class PublicBatch:
     teacher_logits_NC: Tensor
     labels_N: Tensor | None = None
     teacher_features: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def teacher_outputs(self) -> Mapping[str, Tensor]:
+        """The teacher's features, and under the empty name its logits."""
+        return {LOGITS: self.teacher_logits_NC, **self.teacher_features}
 
     def take(self, indices: Tensor) -> PublicBatch:
         """The samples at `indices`."""

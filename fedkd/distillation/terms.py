@@ -9,10 +9,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fedkd.distillation.config import RelationConfig
 from fedkd.errors import ConfigError, ModelError
+from fedkd.losses.relational import RELATIONS
 
 Features = Mapping[str, Tensor]
 """Outputs of modules by name, each [N, ...]."""
+LOGITS = ""
+"""The name of a model's own output, as `named_modules()` has it."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,11 @@ class Term:
         if missing:
             raise ModelError(f"the public batch lacks the teacher's features {missing}: let `answered_by` tap them")
         return self.weight * self.loss(_picked(student, self.student), _picked(teacher, self.teacher))
+
+
+def relation_terms(relations: Iterable[RelationConfig]) -> tuple[Term, ...]:
+    """The terms of a teacher that has logits only."""
+    return tuple(Term(RELATIONS[each.loss], each.student, LOGITS, each.weight) for each in relations)
 
 
 def as_names(names: str | tuple[str, ...]) -> tuple[str, ...]:

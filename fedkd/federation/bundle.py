@@ -22,6 +22,9 @@ _MANIFEST = "pyproject.toml"
 EXPERIMENT_KEY = "experiment"
 """Key of Flower's run config that holds the resolved configuration as JSON."""
 
+RESUMED_KEY = "resumed"
+"""Key of Flower's run config that holds the id of the run that this one goes on with; empty where it begins anew."""
+
 
 def app_manifest(server_app: str = "fedkd.flower_app:app", **run_config: str) -> dict[str, Any]:
     """A manifest of an app without code of its own; `run_config` has the keys that a run may set besides the
@@ -49,7 +52,7 @@ def write_app(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _MANIFEST).write_text(tomli_w.dumps(app_manifest()), encoding="utf-8")
+        (folder / _MANIFEST).write_text(_deployed_manifest(), encoding="utf-8")
     except OSError as cause:
         raise RunFolderError(f"cannot write {folder / _MANIFEST}: {cause.strerror}") from cause
 
@@ -61,7 +64,11 @@ def bundle() -> bytes:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Flower's, of pathspec
-        return build_fab_from_files({_MANIFEST: tomli_w.dumps(app_manifest()).encode()})[0]
+        return build_fab_from_files({_MANIFEST: _deployed_manifest().encode()})[0]
+
+
+def _deployed_manifest() -> str:
+    return tomli_w.dumps(app_manifest(**{RESUMED_KEY: ""}))
 
 
 def bundle_hash(content: bytes | None = None) -> str:

@@ -28,15 +28,15 @@ class Checkpoints:
     snapshot: Snapshot | None = None
     history: tuple[RoundRecord, ...] = ()
 
-    def save(self, server_round: int, server: Server, grid: SimulatedGrid) -> None:
-        """Write the state after a round.
+    def save(self, server_round: int, server: Server, grid: SimulatedGrid | None) -> None:
+        """Write the state after a round; clients keep their own where there is no simulation.
 
         Raises:
             RunFolderError: the disk refuses.
         """
-        self.store.write(server_round, server.state(), grid.take_changed_states())
+        self.store.write(server_round, server.state(), grid.take_changed_states() if grid else ())
 
-    def restore(self, server: Server, grid: SimulatedGrid) -> None:
+    def restore(self, server: Server, grid: SimulatedGrid | None) -> None:
         """Put server and clients back to where they were.
 
         Raises:
@@ -44,13 +44,14 @@ class Checkpoints:
         """
         if self.snapshot is not None:
             server.restore(self.snapshot.server)
-            grid.put_states(self.snapshot.clients)
+            if grid is not None:
+                grid.put_states(self.snapshot.clients)
 
 
 class Saving(Observer):
     """Saves after every round; to be told after whoever records the round, as a round without its record is lost."""
 
-    def __init__(self, checkpoints: Checkpoints, server: Server, grid: SimulatedGrid) -> None:
+    def __init__(self, checkpoints: Checkpoints, server: Server, grid: SimulatedGrid | None) -> None:
         self._checkpoints, self._server, self._grid = checkpoints, server, grid
 
     def on_round(self, record: RoundRecord) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from torch import nn
 
 from fedkd.aggregation import Weights
 from fedkd.config import ExperimentConfig
-from fedkd.distillation import Distiller
+from fedkd.distillation import Distiller, relation_terms
 from fedkd.federation.messages import ClientMetrics, Hello, TrainInstruction, TrainReply
 from fedkd.federation.weights import load_weights, read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Method
+from fedkd.models.batch_norm import BatchNormAlignment, has_statistics
 from fedkd.payload import PayloadSeam
 from fedkd.secure_aggregation import Credentials
 from fedkd.seeding import derive_seed
@@ -127,6 +130,7 @@ class Client:
             load_weights(model, own_weights)
         started = time.perf_counter()
         self._adopt(model, instruction)
+        followed = copy.deepcopy(model).eval() if self._follows(model, instruction) else None
         images_NCHW, labels_N = self.workspace.client(self.client)
         losses = train_supervised(
             model,
@@ -139,10 +143,11 @@ class Client:
         )
         trained = time.perf_counter()
         logits_NC = None
-        if self.method.sends == "logits":
-            logits_NC = predict_logits(model, self.workspace.public_inputs_at(instruction.public_indices_N))
-        answered = time.perf_counter()
-        test_logits_MC = self._answer_test_split(model) if instruction.evaluate else None
+        with _answering_through(followed, model):
+            if self.method.sends == "logits":
+                logits_NC = predict_logits(model, self.workspace.public_inputs_at(instruction.public_indices_N))
+            answered = time.perf_counter()
+            test_logits_MC = self._answer_test_split(model) if instruction.evaluate else None
         return Work(
             weights=read_weights(model),
             num_examples=len(labels_N),
@@ -169,9 +174,22 @@ class Client:
                 temperature=method.temperature,
                 alpha=method.alpha,
                 label_smoothing=method.label_smoothing,
+                terms=relation_terms(method.digestion.terms),
             )
             distiller.distil(batch, self._seed(instruction, "digestion"))
+
+    def _follows(self, model: nn.Module, instruction: TrainInstruction) -> bool:
+        """Whether the client answers through the batch norm of the student that it has just adopted; not through that
+        of one that no batch has passed yet.
+        """
+        aligned = self.config.method.batch_norm_alignment and instruction.weights is not None
+        return aligned and has_statistics(model)
 
     def _answer_test_split(self, model: nn.Module) -> FloatArray:
         """Bounded as everything that leaves, in float32 as it serves only the measurement."""
         return PayloadSeam(self.config.payload).bound(predict_logits(model, self.workspace.test_inputs))[0]
+
+
+def _answering_through(student: nn.Module | None, model: nn.Module) -> AbstractContextManager[object]:
+    """Align the batch norm of a trained model to a student's for as long as it answers; no student, no change."""
+    return nullcontext() if student is None else BatchNormAlignment(model.eval(), student)

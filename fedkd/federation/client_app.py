@@ -39,7 +39,8 @@ from fedkd.seeding import numpy_rng
 DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "simulations" / "digits.toml"
 """What an empty experiment stands for; it travels in the app's bundle, beside the package."""
 
-_MODEL, _SECURE = "model", "secure_aggregation"
+MODEL, _SECURE = "model", "secure_aggregation"
+"""Records of a context's state."""
 
 Compose = Callable[[Context], Client]
 """Makes the client that a context belongs to, with what it holds."""
@@ -145,7 +146,11 @@ def _secure(
     config, absence = client.config, None
     if request.stage == config.secure_aggregation.dropout_stage:
         absence = simulated_absence(config, client.client, request.server_round)
+    kept = context.state.config_records[_SECURE]["kept"] if _SECURE in context.state else None
+    participant = SecureParticipant(client, kept if isinstance(kept, bytes) else None)
     if absence == "dropped":
+        participant.leave()
+        context.state[_SECURE] = ConfigRecord({"kept": participant.kept})
         return _reply(Absence(client.client, "dropped"), message)
 
     def work(instruction: TrainInstruction) -> Work:
@@ -154,8 +159,6 @@ def _secure(
         _keep_model(client, done.weights, context)
         return done
 
-    kept = context.state.config_records[_SECURE]["kept"] if _SECURE in context.state else None
-    participant = SecureParticipant(client, kept if isinstance(kept, bytes) else None)
     answer = participant.answer(request, instruction, work, early=sends_early_keys(config, request.server_round))
     context.state[_SECURE] = ConfigRecord({"kept": participant.kept})
     if absence:
@@ -165,7 +168,7 @@ def _secure(
 
 def _keep_model(client: Client, weights: Weights, context: Context) -> None:
     if not client.is_replaced_every_round:
-        context.state[_MODEL] = ArrayRecord({key: Array(array) for key, array in weights.items()})
+        context.state[MODEL] = ArrayRecord({key: Array(array) for key, array in weights.items()})
 
 
 def _reply(reply: TrainReply | Absence, message: Message) -> Message:
@@ -173,6 +176,6 @@ def _reply(reply: TrainReply | Absence, message: Message) -> Message:
 
 
 def _load_state(context: Context) -> Weights | None:
-    if _MODEL not in context.state:
+    if MODEL not in context.state:
         return None
-    return {key: array.numpy() for key, array in context.state.array_records[_MODEL].items()}
+    return {key: array.numpy() for key, array in context.state.array_records[MODEL].items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -44,14 +44,31 @@ def make_identities(folder: Path, clients: Iterable[int]) -> dict[int, bytes]:
     with naming_failures("make", folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     roster = read_roster(folder / ROSTER) if (folder / ROSTER).exists() else {}
-    for client in clients:
-        path = identity_path(folder, client)
-        if not path.exists():
-            _write_private(path, new_identity().private)
-        roster[client] = Ed25519PrivateKey.from_private_bytes(read_identity(path)).public_key().public_bytes_raw()
-    written = {str(client): public.hex() for client, public in sorted(roster.items())}
-    write_atomically(folder / ROSTER, json.dumps(written, indent=2).encode() + b"\n")
+    roster |= {client: make_identity(identity_path(folder, client)) for client in clients}
+    write_roster(folder / ROSTER, roster)
     return roster
+
+
+def make_identity(path: Path) -> bytes:
+    """Make a private key, if there is none in this file; returns the public one, 32 bytes.
+
+    Raises:
+        ConfigError: a key that is there cannot be read.
+        RunFolderError: the file cannot be written.
+    """
+    if not path.exists():
+        _write_private(path, new_identity().private)
+    return Ed25519PrivateKey.from_private_bytes(read_identity(path)).public_key().public_bytes_raw()
+
+
+def write_roster(path: Path, roster: Mapping[int, bytes]) -> None:
+    """Write every client's public key.
+
+    Raises:
+        RunFolderError: the file cannot be written.
+    """
+    written = {str(client): public.hex() for client, public in sorted(roster.items())}
+    write_atomically(path, json.dumps(written, indent=2).encode() + b"\n")
 
 
 def read_identity(path: Path) -> bytes:

@@ -26,20 +26,22 @@ _PAUSE = 1.0
 
 
 def wait_for_nodes(grid: Grid, clients: ClientsConfig) -> list[int]:
-    """Return the ids of the federation's nodes as soon as there are `clients.number` of them.
+    """Return the ids of the federation's nodes as soon as there are `clients.min_available_nodes` of them, which is
+    `clients.number` by default.
 
     Raises:
-        ConfigError: there are more, or still fewer after `clients.join_timeout` seconds.
+        ConfigError: there are more than `clients.number`, or still too few after `clients.join_timeout` seconds.
     """
+    needed = clients.min_available_nodes or clients.number
     deadline = time.monotonic() + clients.join_timeout
     pause = _FIRST_PAUSE
     nodes = list(grid.get_node_ids())
-    while len(nodes) < clients.number and (left := deadline - time.monotonic()) > 0:
+    while len(nodes) < needed and (left := deadline - time.monotonic()) > 0:
         time.sleep(min(pause, left))
         pause = min(2 * pause, _LONGEST_PAUSE)
         nodes = list(grid.get_node_ids())
-    if len(nodes) != clients.number:
-        waited = f" after {clients.join_timeout:g} s (clients.join_timeout)" if len(nodes) < clients.number else ""
+    if not needed <= len(nodes) <= clients.number:
+        waited = f" after {clients.join_timeout:g} s (clients.join_timeout)" if len(nodes) < needed else ""
         raise ConfigError(
             "clients.number",
             clients.number,

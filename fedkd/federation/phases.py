@@ -13,7 +13,7 @@ import numpy as np
 
 from fedkd.aggregation import Weights
 from fedkd.config import ExperimentConfig
-from fedkd.distillation import Distiller
+from fedkd.distillation import Distiller, relation_terms
 from fedkd.distillation.shards import Exchange
 from fedkd.federation.executor import Executor
 from fedkd.federation.messages import IndexArray
@@ -59,6 +59,7 @@ class DistillationTask:
             temperature=method.temperature,
             alpha=method.alpha,
             label_smoothing=method.label_smoothing,
+            terms=relation_terms(student.terms),
             keep_optimizer=student.optimizer_state == "kept",
             holdout_fraction=student.holdout_fraction,
             patience=student.patience,

@@ -15,6 +15,7 @@ from fedkd.federation.client_app import config_of
 from fedkd.federation.engines.prompt_grid import PromptGrid
 from fedkd.federation.engines.simulated import SimulatedGrid
 from fedkd.federation.executor import LocalExecutor
+from fedkd.federation.fitting import check_models
 from fedkd.federation.observers import Observer, Observers
 from fedkd.federation.references import compose_method
 from fedkd.federation.replies import ReplyDesk
@@ -41,7 +42,7 @@ def build_server_app(
 ) -> ServerApp:
     """Make a server app that tells `observer` of its progress and hands its result to `deliver`.
 
-    With `checkpoints`, which need one of our own grids, it goes on where they say, and saves after every round.
+    With `checkpoints` it goes on where they say, and saves after every round; the clients' part only on a grid of ours.
     """
     app = ServerApp()
 
@@ -50,12 +51,13 @@ def build_server_app(
         config = config_of(context)
         method = compose_method(config.method)
         workspace = open_workspace(config)
+        check_models(config, method, workspace)
         simulated = grid if isinstance(grid, SimulatedGrid) else None
         server = Server(config, method, workspace, simulated.executor if simulated else LocalExecutor())
         desk = ReplyDesk(config, method, workspace, _expected_weights(config, method, workspace))
         observers = [observer]
         history: tuple[RoundRecord, ...] = ()
-        if checkpoints is not None and simulated is not None:
+        if checkpoints is not None:
             checkpoints.restore(server, simulated)
             observers.append(Saving(checkpoints, server, simulated))
             history = checkpoints.history

@@ -5,7 +5,8 @@ Features of any shape [N, ...] are taken as vectors; student and teacher may dif
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -85,6 +86,12 @@ def task_geometry_loss(student_outputs: Sequence[Tensor], teacher_outputs: Seque
     difference_MM = task_geometry(student_outputs) - task_geometry(teacher_outputs)
     num_tasks = len(difference_MM)
     return difference_MM.triu(diagonal=1).square().sum() * 2 / (num_tasks * (num_tasks - 1))
+
+
+RELATIONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+    {"similarity": similarity_loss, "distance": distance_loss, "angle": angle_loss}
+)
+"""The losses on relations between samples, which take features of any two shapes."""
 
 
 def _vectors(*features: Tensor) -> list[Tensor]:

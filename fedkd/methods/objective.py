@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from fedkd.distillation import StudentConfig
 from fedkd.errors import ConfigError
 from fedkd.losses.kd import DIVERGENCES
-from fedkd.methods.base import MethodConfig
+from fedkd.methods.base import Method, MethodConfig
 
 
 def check_hard_loss(alpha: float, label_smoothing: float, *, labelled: bool) -> None:
@@ -42,6 +44,53 @@ def check_soft_loss(key: str, loss: str, method: MethodConfig) -> None:
         if getattr(method, maker, None) == value:
             allowed = f"one of {', '.join(DIVERGENCES)} with method.{maker} = {value!r}, whose teacher is probabilities"
             raise ConfigError(key, loss, allowed)
+
+
+def check_temperature(losses: Mapping[str, str], temperature: float) -> None:
+    """Refuse a temperature that no loss in use has.
+
+    Args:
+        losses: dotted path of each loss in use, and its name.
+        temperature: T.
+
+    Raises:
+        ConfigError: names the temperature.
+    """
+    if temperature == 1 or not losses or any(loss in DIVERGENCES for loss in losses.values()):
+        return
+    said = " and ".join(f"{key} = {loss!r}" for key, loss in losses.items())
+    raise ConfigError(
+        "method.temperature",
+        temperature,
+        f"1 with {said}, which has no temperature; or one of {', '.join(DIVERGENCES)}",
+    )
+
+
+def check_batch_norm_alignment(
+    method: MethodConfig, built: Method | None, student: str, clients: Sequence[str]
+) -> None:
+    """Refuse to align where no client adopts a student whose layers it could answer through.
+
+    Args:
+        method: the `[method]` section.
+        built: what it composes; `None` for a reference.
+        student: `student.model`.
+        clients: `clients.models`.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    if not method.batch_norm_alignment:
+        return
+    if built is None or built.sends == "weights":
+        refused = f"false with {method.name}, where the weights of batch norm travel with all others"
+    elif built.adopts == "consensus" or built.start is None:
+        refused = f"false with {method.name}, whose clients adopt no student: there is nothing to align to"
+    elif student not in clients:
+        refused = f"false where no client has the architecture of student.model, which is {student!r}"
+    else:
+        return
+    raise ConfigError("method.batch_norm_alignment", True, refused)
 
 
 def check_temperature_selection(student: StudentConfig, *, distils: bool, labelled: bool, num_public: int) -> None:

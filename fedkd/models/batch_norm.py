@@ -83,6 +83,12 @@ def batch_norm_layers(model: nn.Module) -> dict[str, nn.Module]:
     return {name: module for name, module in model.named_modules() if isinstance(module, AnyBatchNorm)}
 
 
+def has_statistics(model: nn.Module) -> bool:
+    """Whether the batch-norm layers of a model have seen a batch: before, their statistics say nothing of any data."""
+    counts = [dict(layer.named_buffers()).get("num_batches_tracked") for layer in batch_norm_layers(model).values()]
+    return any(count is not None and int(count) > 0 for count in counts)
+
+
 class BatchNormAlignment:
     """Lets the batch-norm layers of one network answer like another's, layer by layer, until it is closed.
 

@@ -13,8 +13,7 @@ from fedkd.config_errors import config_error, read_toml
 from fedkd.data.config import DataConfig
 from fedkd.distillation import DistillationConfig
 from fedkd.errors import ConfigError
-from fedkd.losses.kd import DIVERGENCES
-from fedkd.methods.objective import check_hard_loss
+from fedkd.methods.objective import check_hard_loss, check_temperature
 from fedkd.models.config import ModelName
 from fedkd.training.config import TrainingConfig
 from fedkd.types import Section
@@ -75,6 +74,14 @@ class TermConfig(Section):
         return self
 
 
+_ONLY_IN_A_FEDERATION = {
+    ("student", "temperature_selection"): "no key of an offline distillation: `fedkd temperature CONFIG` chooses",
+    ("method", "batch_norm_alignment"): "no key of an offline distillation: its teacher adopts no student",
+    ("method", "digestion"): "no key of an offline distillation: there are no clients to digest",
+    ("student", "terms"): "no key of an offline distillation: its teacher has layers, hence [[terms]]",
+}
+
+
 class OfflineConfig(Section):
     """Everything that determines the result of an offline distillation."""
 
@@ -85,12 +92,20 @@ class OfflineConfig(Section):
     student: OfflineStudentConfig = OfflineStudentConfig()
     terms: tuple[TermConfig, ...] = Field((), strict=False, description="further losses, each a table [[terms]]")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_teacher(cls, values: Any) -> Any:
+        for (section, key), reason in _ONLY_IN_A_FEDERATION.items():
+            given = values.get(section) if isinstance(values, Mapping) else None
+            if isinstance(given, Mapping) and key in given:
+                raise ConfigError(f"{section}.{key}", given[key], reason)
+        return values
+
     @model_validator(mode="after")
     def _possible(self) -> OfflineConfig:
         method, student = self.method, self.student
         check_hard_loss(method.alpha, method.label_smoothing, labelled=self.data.public.labelled)
-        if method.temperature != 1 and student.loss not in DIVERGENCES:
-            raise ConfigError("method.temperature", method.temperature, f"1 with student.loss = {student.loss!r}")
+        check_temperature({"student.loss": student.loss}, method.temperature)
         if student.patience > 0 and student.holdout_fraction == 0:
             raise ConfigError("student.patience", student.patience, "0 without student.holdout_fraction")
         return self

@@ -24,6 +24,7 @@ from fedkd.reporting.reported import ReportedRun
 from fedkd.reporting.secure import secure_section
 from fedkd.reporting.settings import changed
 from fedkd.reporting.tables import cost_rows, lost_parts, result_rows
+from fedkd.reporting.temperature import temperature_section
 
 _MOST_REFUSALS = 200
 _MOST_OPEN_ROUNDS = 20
@@ -46,6 +47,7 @@ def render_report(reported: ReportedRun, plots: Mapping[str, Plot]) -> str:
         _tiles(run),
         _result(run, plots),
         _agreement(run, plots),
+        temperature_section(run, plots),
         _partition(reported.partition, plots),
         _cost(plots),
         secure_section(run),

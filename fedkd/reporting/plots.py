@@ -13,6 +13,7 @@ from fedkd.reporting.heatmap import confusion_plots, partition_plot
 from fedkd.reporting.lines import Axis, Line, line_plot
 from fedkd.reporting.measures import LABELS, PHASES, Measure, curve, last_confusion, measured, phase_seconds
 from fedkd.reporting.plot import LOWER, UPPER, Plot, Stroke, stroke
+from fedkd.reporting.temperature import temperature_choices, temperature_plot
 
 if TYPE_CHECKING:
     from fedkd.reporting.run_store import RunStore
@@ -32,12 +33,15 @@ _STROKES: dict[Measure, Stroke] = {
 
 
 def run_plots(run: RunRecord, partition: PartitionRecord | None) -> dict[str, Plot]:
-    """Draw what there is to draw of a run, by name: accuracy, bytes, seconds, and as recorded agreement, partition,
-    and the confusion matrices of the last round.
+    """Draw what there is to draw of a run, by name: accuracy, bytes, seconds; and as recorded agreement, the last choice
+    of a temperature, partition, and the confusion matrices of the last round.
     """
     plots = {"accuracy": accuracy_plot(run), "bytes": bytes_plot(run), "seconds": seconds_plot(run)}
     if any(value is not None for line in _agreements(run) for value in line.ys):
         plots["agreement"] = agreement_plot(run)
+    choices = temperature_choices(run)
+    if choices:
+        plots["temperature"] = temperature_plot(choices[-1][1])
     if partition is not None:
         plots["partition"] = partition_plot(partition)
     confusion = last_confusion(run)

@@ -1,15 +1,16 @@
-"""The choice of a temperature as a table for the terminal and as a plot."""
+"""The choice of a temperature: a table for the terminal, a section of the report, a plot."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
-from fedkd.records import TemperatureChoice, TemperatureTrial
+from fedkd.records import RunRecord, TemperatureChoice, TemperatureTrial
+from fedkd.reporting.elements import columns, figure, folded, paragraph, section, table
 from fedkd.reporting.files import naming_failures, write_atomically
 from fedkd.reporting.formatting import number, percent
 from fedkd.reporting.lines import Axis, Line, line_plot
@@ -52,14 +53,51 @@ def temperature_rows(choice: TemperatureChoice) -> list[tuple[str, ...]]:
 
 def temperature_table(choice: TemperatureChoice) -> Table:
     """Return the trials as a table for the terminal; columns that need labels are left out without them."""
-    rows = temperature_rows(choice)
-    shown = [column for column in range(len(HEAD)) if choice.labelled or any(row[column] != "–" for row in rows)]
-    table = Table(title=Text(f"{choice.samples} held-out samples"), title_justify="left")
-    for column in shown:
-        table.add_column(HEAD[column], justify="left" if HEAD[column] == "verdict" else "right")
+    head, rows = _shown(choice)
+    trials = Table(title=Text(f"{choice.samples} held-out samples"), title_justify="left")
+    for name in head:
+        trials.add_column(name, justify="left" if name == "verdict" else "right")
     for row in rows:
-        table.add_row(*(row[column] for column in shown), style="bold" if row[-1] == "chosen" else "")
-    return table
+        trials.add_row(*row, style="bold" if row[-1] == "chosen" else "")
+    return trials
+
+
+def temperature_choices(run: RunRecord) -> list[tuple[int, TemperatureChoice]]:
+    """Return the rounds in which the server chose, and what it chose."""
+    return [(each.server_round, each.temperature_choice) for each in run.history if each.temperature_choice is not None]
+
+
+def temperature_section(run: RunRecord, plots: Mapping[str, Plot]) -> str:
+    """What the server chose and why, the last choice with its trials; empty where it did not choose."""
+    choices = temperature_choices(run)
+    if not choices:
+        return ""
+    server_round, last = choices[-1]
+    head, rows = _shown(last)
+    lead = next(index for index, row in enumerate(rows) if row[-1] == "chosen")
+    trials = table(
+        f"Round {server_round}: {last.samples} held-out samples", head, rows, "n" * (len(head) - 1) + "t", lead
+    )
+    said = [
+        paragraph(f"Round {server_round}, {line}." if index == 0 else f"{line}.")
+        for index, line in enumerate(temperature_lines(last))
+    ]
+    caption = "Students distilled at each temperature, on public samples that none of them has learnt from."
+    drawn = [figure(plots["temperature"], caption)] if "temperature" in plots else []
+    earlier = [(str(number), f"{each.temperature:g}", f"{each.alpha:g}", each.why) for number, each in choices[:-1]]
+    before = (
+        [folded("Choices of earlier rounds", table("", ("Round", "T", "alpha", "Why"), earlier, "nnnt"))]
+        if earlier
+        else []
+    )
+    return section("temperature", "The temperature of the distillation", *said, trials, columns(drawn), *before)
+
+
+def _shown(choice: TemperatureChoice) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Head and rows without the columns that need labels where there are none."""
+    rows = temperature_rows(choice)
+    kept = [column for column in range(len(HEAD)) if choice.labelled or any(row[column] != "–" for row in rows)]
+    return [HEAD[column] for column in kept], [tuple(row[column] for column in kept) for row in rows]
 
 
 def temperature_lines(choice: TemperatureChoice) -> list[str]:

@@ -105,10 +105,15 @@ class SecureClient:
             parameters = AdvertiseRequest.read(request, None).parameters
             AdvertiseRequest.read(request, parameters.session)  # the header names the same session
             self._check_parameters(parameters)
-            return self._advertise(parameters.session, parameters)
+            advertisement = self._advertise(parameters.session, parameters)
+            self._begin(parameters.session)
+            return advertisement
 
     def advertise_early(self, session: Session) -> bytes:
-        """Advertise keys for a round whose parameters will be known with its `ShareRequest`, to spare an exchange."""
+        """Advertise keys for a round whose parameters will be known with its `ShareRequest`, to spare an exchange.
+
+        The round begins with that request: until then it may be begun with other keys, as these may have been lost.
+        """
         with self._at(Stage.START):
             return self._advertise(session, None)
 
@@ -126,6 +131,7 @@ class SecureClient:
                     check.check_identity(session, member, self._credentials.roster)
             self.policy.check_topology(message.topology, len(message.members))
             self._state, shares = share_secrets(self.client, state, message)
+            self._begin(session)
             return shares.to_bytes(session)
 
     def mask(self, request: bytes, vector_D: RingArray, *, student_digest: bytes, public_set_digest: bytes) -> bytes:
@@ -206,13 +212,15 @@ class SecureClient:
         self._state = replace(
             self._state,
             stage=Stage.ADVERTISED,
-            memory=replace(self._state.memory, session=session),
             session=session,
             parameters=parameters,
             own_keys=(mask.public, share.public),
             secrets=Secrets(mask_private=mask.private, share_private=share.private),
         )
         return Advertisement(PublicKeys(self.client, mask.public, share.public, signature)).to_bytes(session)
+
+    def _begin(self, session: Session) -> None:
+        self._state = replace(self._state, memory=replace(self._state.memory, session=session))
 
     def _check_parameters(self, parameters: SessionParameters) -> None:
         self.policy.check_parameters(parameters)

@@ -7,7 +7,7 @@ client's state. The bytes hold secrets: they must stay with the client.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -37,7 +37,8 @@ class Memory:
     """What outlives a round; it holds no secret.
 
     Attributes:
-        session: the last one that the client advertised keys for; an older or the same round is a replay.
+        session: the last one that the client has begun; an older or the same round is a replay. Keys that were sent
+            ahead begin nothing until they are used: where they were lost on their way, others take their place.
         previous_cohort: the clients of the last sum that it helped to reveal.
     """
 
@@ -107,8 +108,9 @@ class ClientState:
         return self.parameters
 
     def wiped(self) -> ClientState:
-        """After an abort: only what may outlive the round."""
-        return ClientState(stage=Stage.ABORTED, memory=self.memory)
+        """After an abort: only what may outlive the round, which is not begun again."""
+        begun = self.memory if self.session == NO_SESSION else replace(self.memory, session=self.session)
+        return ClientState(stage=Stage.ABORTED, memory=begun)
 
     def to_bytes(self) -> bytes:
         """Write down everything, secrets included."""
@@ -144,7 +146,7 @@ def _restored(written: dict[str, Any]) -> ClientState:
         transcript=bytes.fromhex(written["transcript"]),
         threshold=int(written["threshold"]),
         members=tuple(map(int, written["members"])),
-        own_keys=tuple(map(bytes.fromhex, written["own_keys"])),
+        own_keys=_own_keys(written["own_keys"]),
         mask_keys=_keys(written["mask_keys"]),
         sharers=tuple(map(int, written["sharers"])),
         alive=tuple(map(int, written["alive"])),
@@ -170,6 +172,12 @@ def _parameters(written: str | None) -> SessionParameters | None:
     parameters = SessionParameters.read(reader)
     reader.finish()
     return parameters
+
+
+def _own_keys(written: list[str]) -> tuple[bytes, ...]:
+    if len(written) not in (0, 2):
+        raise ValueError(f"own_keys holds {len(written)}; a mask key and a share key, or none")
+    return tuple(map(bytes.fromhex, written))
 
 
 def _keys(written: dict[str, str]) -> dict[int, bytes]:

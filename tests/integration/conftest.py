@@ -96,21 +96,27 @@ class Loopback:
         command = ["flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(self._port)]
         assert answers(self._port, running.enter_context(guarded(folder / "link", command, self._environment)))
 
-    def site(self, client: int) -> subprocess.Popen[bytes]:
-        """Start a client; it is stopped at the end at the latest, and its log lies in its folder."""
-        place = self.folder / "trial" / f"client-{client}"
-        (place / "site.toml").write_text(
-            f"client = {client}\nnum_clients = {self._num_clients}\n"
-            f'superlink = "127.0.0.1:{self._port}"\ninsecure = true\n'
-            'private = "private"\npublic = "public"\nstate = "state"\n'
-        )
-        log = self._running.enter_context((place / "log").open("ab"))
-        process = subprocess.Popen(
-            [*CLIENT, str(place / "site.toml")], env=self._environment, stderr=subprocess.STDOUT, stdout=log
-        )
+    def describe(self, client: int, *more: str) -> Path:
+        """Write a client's SITE.toml, `more` as further lines of it; returns where it lies."""
+        path = self.folder / "trial" / f"client-{client}" / "site.toml"
+        lines = (f"client = {client}", f"num_clients = {self._num_clients}")
+        lines += (f'superlink = "127.0.0.1:{self._port}"', "insecure = true")
+        lines += ('private = "private"', 'public = "public"', 'state = "state"', *more)
+        path.write_text("\n".join(lines))
+        return path
+
+    def start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
+        """Start a program that is stopped at the end at the latest."""
+        file = self._running.enter_context(log.open("ab"))
+        process = subprocess.Popen(command, env=self._environment, stderr=subprocess.STDOUT, stdout=file)
         self._running.callback(process.wait)
         self._running.callback(process.terminate)
         return process
+
+    def site(self, client: int) -> subprocess.Popen[bytes]:
+        """Start a client; its log lies in its folder."""
+        path = self.describe(client)
+        return self.start([*CLIENT, str(path)], path.parent / "log")
 
     def submit(self, app: Path, config: ExperimentConfig) -> subprocess.Popen[str]:
         """Start a run; its log is its output."""

@@ -9,10 +9,16 @@ import pytest
 from flwr.app import Message
 
 from fedkd.config import ExperimentConfig
+from fedkd.federation.bundle import EXPERIMENT_KEY
+from fedkd.federation.client_app import app as client_app
 from fedkd.federation.client_app import simulated_absence
+from fedkd.federation.engines import LocalGrid
+from fedkd.federation.engines.internals import unpack_records
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
-from fedkd.federation.simulation import simulate
+from fedkd.federation.simulation import run_apps, simulate
+from fedkd.secure_aggregation import ClientState
+from fedkd.secure_aggregation.client_state import Secrets
 
 
 def test_rates_of_absence_are_those_asked_for(small_config: Callable[..., ExperimentConfig]) -> None:
@@ -72,3 +78,22 @@ def test_a_client_that_was_absent_catches_up(small_config: Callable[..., Experim
     history = simulate(config, Observer()).history
     assert {len(record.selected) for record in history} == {2}
     assert len({record.selected for record in history}) > 1
+
+
+@pytest.mark.parametrize("stage", ["share", "mask", "unmask"])
+def test_a_client_that_drops_out_of_a_sum_keeps_no_secret_of_it(
+    small_config: Callable[..., ExperimentConfig], stage: str
+) -> None:
+    config = small_config(
+        run={"rounds": 1, "seed": 5},
+        clients={"number": 8, "models": ["mlp"], "dropout_rate": 0.2},
+        secure_aggregation={"enabled": True, "dropout_stage": stage},
+    )
+    grid = LocalGrid(client_app, 8, {EXPERIMENT_KEY: config.model_dump_json()})
+    (record,) = run_apps(grid, config, Observer()).history
+    assert record.secure_sum is not None
+    assert record.secure_sum.dropped[stage]
+    kept = {client: unpack_records(packed) for client, packed in grid.take_changed_states()}
+    for client in record.secure_sum.dropped[stage]:
+        state = ClientState.from_bytes(kept[client].config_records["secure_aggregation"]["kept"])
+        assert state == ClientState(stage=state.stage, memory=state.memory, secrets=Secrets())

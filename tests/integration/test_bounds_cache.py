@@ -47,7 +47,7 @@ def bounds(small_config: MakeConfig, tmp_path: Path) -> Callable[..., Bounds]:
     "changed",
     [
         {"run": {"name": "other", "evaluate_clients_every": 2}},
-        {"method": {"name": "fedmd", "temperature": 3}},
+        {"method": {"name": "fedmd", "public_per_round": 30}},
         {"student": {"epochs": 9}},
         {"payload": {"encoding": "int8"}},
         {"clients": {"fraction_train": 0.5, "dropout_rate": 0.5}},

@@ -23,13 +23,13 @@ def test_it_has_no_tools_to_build_or_fetch(image: str, sh, program: str) -> None
     assert found == "none"
 
 
-def test_no_secret_lies_in_a_layer_or_the_environment(federation, image: str, sh) -> None:
+def test_no_secret_lies_in_a_layer_or_the_environment(trial, image: str, sh) -> None:
     history = sh("docker", "history", "--no-trunc", "--format", "{{.CreatedBy}}", image)
     described = sh("docker", "inspect", image)
     services = ("superlink", "gateway", "server-app", "client-0", "client-1", "client-2")
-    described += "".join(sh("docker", "inspect", federation.container(service)) for service in services)
-    keys = [*federation.deployment.folder.rglob("*.key"), *federation.deployment.folder.rglob("*.secret")]
-    keys += federation.deployment.folder.rglob("*.pem")
+    described += "".join(sh("docker", "inspect", trial.container(service)) for service in services)
+    keys = [*trial.deployment.folder.rglob("*.key"), *trial.deployment.folder.rglob("*.secret")]
+    keys += trial.deployment.folder.rglob("*.pem")
     assert len(keys) >= 10
     for path in keys:
         for line in path.read_text().splitlines():
@@ -39,12 +39,12 @@ def test_no_secret_lies_in_a_layer_or_the_environment(federation, image: str, sh
     assert sh("docker", "run", "--rm", image, "sh", "-c", f"{command} || true").split() == []
 
 
-def test_containers_are_confined(federation, sh) -> None:
+def test_containers_are_confined(trial, sh) -> None:
     for service in ("superlink", "gateway", "server-app", "client-0"):
-        (about,) = json.loads(sh("docker", "inspect", federation.container(service)))
+        (about,) = json.loads(sh("docker", "inspect", trial.container(service)))
         host = about["HostConfig"]
         assert host["ReadonlyRootfs"]
         assert host["CapDrop"] == ["ALL"]
         assert "no-new-privileges:true" in host["SecurityOpt"]
         assert host["Memory"] > 0
-        assert about["Config"]["User"].split(":")[0] == str(federation.deployment.settings.uid)
+        assert about["Config"]["User"].split(":")[0] == str(trial.deployment.settings.uid)

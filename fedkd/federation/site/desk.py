@@ -7,7 +7,7 @@ import logging
 from flwr.app import Context, Error, Message
 
 from fedkd.errors import ConfigError, FedkdError, ModelError, PayloadError, PolicyError
-from fedkd.federation.bundle import EXPERIMENT_KEY
+from fedkd.federation.bundle import EXPERIMENT_KEY, RESUMED_KEY
 from fedkd.federation.client import Client
 from fedkd.federation.client_app import build_client_app, config_of
 from fedkd.federation.engines.internals import CLIENT_RAISED, pack_records
@@ -105,7 +105,7 @@ class Desk:
             run_id=context.run_id,
             node_id=context.node_id,
             node_config={"partition-id": self._site.client, "num-partitions": self._site.num_clients},
-            state=self._state.load(context.run_id),
+            state=self._state.load(context.run_id, str(context.run_config.get(RESUMED_KEY, ""))),
             run_config=context.run_config,
         )
         reply = self._app(message, own)

@@ -4,7 +4,8 @@ it. Every file is written whole or not at all, and its owner alone may read it.
     STATE/usage.json            how much was asked, over the folder's life
     STATE/run/<run id>/<name>   one file a record of Flower's `Context.state`
 
-A site serves one run at a time: the first message of another run removes what was kept for the one before.
+A site serves one run at a time: the first message of another run removes what was kept for the one before. Where it
+goes on with that one, it takes the model over, and nothing else: secrets serve one run.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from flwr.app import RecordDict
 
 from fedkd.errors import RunFolderError
+from fedkd.federation.client_app import MODEL
 from fedkd.federation.engines.internals import pack_records, unpack_records
 from fedkd.reporting.files import naming_failures, write_atomically
 
@@ -50,14 +52,17 @@ class SiteState:
             for each in (folder, folder / _RUNS):  # `parents` would make the upper one for everybody
                 each.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def load(self, run_id: int) -> RecordDict:
-        """What was kept after the last message of this run; empty before its first.
+    def load(self, run_id: int, resumed: str = "") -> RecordDict:
+        """What was kept after the last message of this run; before its first, the model of the run that it resumes.
 
         Raises:
             RunFolderError: the files cannot be read, or are damaged.
         """
         runs, own = self.folder / _RUNS, self._of(run_id)
         with naming_failures("read", own):
+            if resumed.isdecimal() and not own.exists() and (model := runs / resumed / MODEL).exists():
+                own.mkdir(mode=0o700)
+                model.rename(own / MODEL)
             for other in runs.glob("*"):
                 if other != own:
                     shutil.rmtree(other)

@@ -16,11 +16,23 @@ from typer.testing import CliRunner
 
 from fedkd.cli import app
 from fedkd.config import load_config
-from fedkd.deploy import Deployment, add_client, initialise, open_deployment, renew_client, renew_server, revoke_client
+from fedkd.deploy import (
+    Deployment,
+    add_client,
+    hand_over,
+    initialise,
+    make_site_keys,
+    open_deployment,
+    renew_client,
+    renew_server,
+    resume_deployed,
+    revoke_client,
+    stop_deployed,
+)
 from fedkd.deploy import operator as flower
 from fedkd.deploy.running import deployed_config
 from fedkd.errors import ConfigError
-from fedkd.federation.identities import read_credentials
+from fedkd.federation.identities import read_credentials, read_roster
 from fedkd.federation.site.settings import load_site
 
 COMPOSE = Path(__file__).parents[3] / "docker" / "compose.yaml"
@@ -155,3 +167,107 @@ def test_the_command_says_what_is_wrong_in_a_line(
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
+
+
+@pytest.fixture
+def unasked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """A SuperLink that says nothing of interest; what it was asked."""
+    asked: list[tuple[str, ...]] = []
+
+    def answer(_: Deployment, *arguments: str) -> dict[str, object]:
+        asked.append(arguments)
+        return {}
+
+    monkeypatch.setattr(flower, "_asked", answer)
+    return asked
+
+
+def test_a_revoked_clients_number_stays_free_and_the_others_keep_theirs(
+    tmp_path: Path, unasked: list[tuple[str, ...]]
+) -> None:
+    deployment = revoke_client(initialise(tmp_path / "fed", 3, "server.example", compose=COMPOSE), 1)
+    assert deployment.settings.clients == (0, 2)
+    for client in (0, 2):
+        keys = deployment.site(client) / "keys"
+        assert load_site(deployment.site(client) / "SITE.toml").num_clients == 3
+        assert set(read_credentials(keys / "identity.pem", keys / "roster.json", client).roster) == {0, 2}
+    assert set(read_roster(deployment.folder / "server" / "roster" / "roster.json")) == {0, 2}
+    text = (deployment.folder / "compose.clients.yaml").read_text()
+    assert "client-1" not in text
+    assert renew_client(deployment, 2).settings.clients == (0, 2)
+    changed, client = add_client(deployment)
+    assert client == 1
+    assert changed.settings.num_clients == 3
+
+
+def test_an_experiment_over_what_is_left_waits_for_as_many(tmp_path: Path, unasked: list[tuple[str, ...]]) -> None:
+    deployment = revoke_client(initialise(tmp_path / "fed", 3, "server.example", compose=COMPOSE), 1)
+    changes = ["data.source=sites", "data.classes=['a','b']", "run.bounds=false", "run.evaluate_clients_every=0"]
+    for number in (2, 4):
+        loaded = load_config(DIGITS, [*changes, f"clients.number={number}"])
+        with pytest.raises(ConfigError, match=rf"clients\.number = {number} is not allowed: 3; .* client 0, 2"):
+            deployed_config(deployment, loaded, datetime.now(UTC))
+    loaded = load_config(DIGITS, [*changes, "clients.number=3"])
+    assert deployed_config(deployment, loaded, datetime.now(UTC)).clients.min_available_nodes == 2
+
+
+def test_the_last_client_is_not_revoked(tmp_path: Path, unasked: list[tuple[str, ...]]) -> None:
+    deployment = initialise(tmp_path / "fed", 1, "server.example", compose=COMPOSE)
+    with pytest.raises(ConfigError, match="CLIENT = 0 is not allowed: a client that is not the last one"):
+        revoke_client(deployment, 0)
+
+
+def test_a_site_keeps_the_keys_that_it_made(
+    deployment: Deployment, tmp_path: Path, unasked: list[tuple[str, ...]]
+) -> None:
+    made, sent = tmp_path / "made", tmp_path / "sent"
+    make_site_keys(made)
+    before = content(made)
+    make_site_keys(made)
+    assert content(made) == before
+    sent.mkdir()
+    for name in ("node.pub", "identity.pub"):
+        (sent / name).write_bytes(before[name])
+    changed = hand_over(deployment, 1, sent)
+    keys = changed.site(1) / "keys"
+    assert sorted(path.name for path in keys.iterdir()) == ["ca.crt", "identity.pub", "node.pub", "roster.json"]
+    assert not (changed.identities / "client-1.pem").exists()
+    assert "client-1" not in (changed.folder / "compose.clients.yaml").read_text()
+    assert set(read_credentials(made / "identity.pem", keys / "roster.json", 1).roster) == {0, 1}
+    again = initialise(deployment.folder, 2, "server.example", compose=COMPOSE)
+    assert not (again.site(1) / "keys" / "node.key").exists()
+    with pytest.raises(ConfigError, match="a client whose keys were made here"):
+        renew_client(changed, 1)
+
+
+def test_a_client_elsewhere_is_not_started_here_and_stays_elsewhere(
+    deployment: Deployment, unasked: list[tuple[str, ...]]
+) -> None:
+    changed = hand_over(deployment, 0)
+    assert changed.clients_here == (1,)
+    assert renew_client(changed, 0).clients_here == (1,)
+    assert "client-0" not in (changed.folder / "compose.clients.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("node.pub", "an elliptic-curve public key"), ("identity.pub", "32 bytes in hex")]
+)
+def test_what_is_no_public_key_is_refused(
+    name: str, said: str, deployment: Deployment, tmp_path: Path, unasked: list[tuple[str, ...]]
+) -> None:
+    make_site_keys(tmp_path / "made")
+    (tmp_path / "made" / name).write_text("none")
+    before = content(deployment.folder)
+    with pytest.raises(ConfigError, match=said):
+        hand_over(deployment, 1, tmp_path / "made")
+    assert content(deployment.folder) == before
+
+
+def test_a_run_that_was_not_started_here_is_neither_stopped_nor_resumed(
+    deployment: Deployment, unasked: list[tuple[str, ...]]
+) -> None:
+    flower.note_run(deployment, "first", "17")
+    stop_deployed(deployment, "first")
+    assert unasked == [("stop", "17", "fedkd")]
+    with pytest.raises(ConfigError, match="NAME = 'other' is not allowed: a run that was started here: first"):
+        resume_deployed(deployment, "other", print)

@@ -19,7 +19,7 @@ SHARED = {
 
 def test_defaults():
     assert DistillationConfig().model_dump() == SHARED
-    own = {"model": "cnn", "shards": 1, "optimizer_state": "fresh", "holdout_fraction": 0.0, "patience": 0}
+    own = {"model": "cnn", "shards": 1, "optimizer_state": "fresh", "holdout_fraction": 0.0, "patience": 0, "terms": ()}
     selection = {"grid": (), "alphas": (), "every": 0, "holdout_fraction": 0.2}
     assert StudentConfig().model_dump() == SHARED | own | {"temperature_selection": selection}
 

@@ -58,6 +58,14 @@ def test_too_many_nodes_are_refused_at_once() -> None:
     assert "join_timeout" not in str(caught.value)
 
 
+def test_a_run_may_begin_before_everybody_is_there() -> None:
+    grid = GrowingGrid(ClientApp(), 3, {})
+    few = clients(3).model_copy(update={"min_available_nodes": 2})
+    assert wait_for_nodes(grid, few) == [1, 2]
+    with pytest.raises(ConfigError, match="1 nodes have joined the federation after 0 s"):
+        wait_for_nodes(LocalGrid(ClientApp(), 1, {}), few.model_copy(update={"join_timeout": 0.0}))
+
+
 def test_the_pauses_between_two_looks_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)

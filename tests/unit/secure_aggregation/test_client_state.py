@@ -63,6 +63,7 @@ def test_state_without_parameters_is_refused_when_they_are_needed(make_round):
         {"secrets": {}},
         {"members": ["x"]},
         {"session": []},
+        {"own_keys": ["00"]},
     ],
 )
 def test_damaged_state_is_refused(damage):

@@ -99,30 +99,6 @@ def test_sparse_graph_refuses_a_neighbourhood_that_has_left(make_round):
         running.server.advance()
 
 
-def test_keys_of_the_next_round_can_be_advertised_early(make_round):
-    first = make_round(5)
-    first.run()
-    second = make_round(5, session=Session("run", 2))
-    asked = second.server.start(second.ids)
-    assert set(asked) == set(second.ids)
-    for client, party in first.clients.items():
-        following = party.next_round()
-        second.server.receive(client, following.advertise_early(Session("run", 2)))
-        second.clients[client] = following
-    second.requests[ServerStage.SHARES] = second.server.advance()
-    second.resume()
-    assert second.require_exact().survivors == second.ids
-
-
-def test_keys_advertised_early_serve_their_own_round_only(make_round):
-    running = make_round(4)
-    running.run(until=ServerStage.SHARES)
-    client = running.make_client(3)
-    client.advertise_early(Session("run", 2))
-    with pytest.raises(errors.WrongSessionError):
-        client.share(running.requests[ServerStage.SHARES][3])
-
-
 def test_mean_by_examples_lies_within_the_bound(make_round):
     layout = VectorLayout(num_weights=1, values_per_weight=50, num_counters=2)
     running = make_round(5, layout=layout, weight_bits=6, value_bits=12, ring_bits=smallest_ring_bits(5, 12, 6))

@@ -52,6 +52,23 @@ def test_another_run_removes_the_one_before(tmp_path: Path) -> None:
     assert not state.load(7)
 
 
+def test_a_run_that_goes_on_with_another_takes_its_model_and_no_secret(tmp_path: Path) -> None:
+    SiteState(tmp_path).save(7, records(0.5, b"s"))
+    state = SiteState(tmp_path)
+    assert set(state.load(8, resumed="7")) == {"model"}
+    assert state.load(8, resumed="7").array_records["model"]["w"].numpy().tolist() == [0.5]
+    assert not (tmp_path / "run" / "7").exists()
+    state.save(8, records(0.25, b"t"))
+    assert state.load(8, resumed="7").array_records["model"]["w"].numpy().tolist() == [0.25]
+
+
+@pytest.mark.parametrize("resumed", ["", "9", "../7"])
+def test_nothing_is_taken_from_a_run_that_was_not_the_one_before(resumed: str, tmp_path: Path) -> None:
+    state = SiteState(tmp_path)
+    state.save(7, records(0.5, b"s"))
+    assert not state.load(8, resumed=resumed)
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     state = SiteState(tmp_path)
     state.save(7, records(0.5, b"s"))

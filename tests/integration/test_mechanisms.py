@@ -1,0 +1,172 @@
+"""The table of which part of a distillation goes where: every cell is tried."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedkd.config import parse_config
+from fedkd.errors import ConfigError, ModelError
+from fedkd.experiment import run
+from fedkd.federation.observers import Observer
+from fedkd.federation.simulation import simulate
+from fedkd.offline import open_offline
+from fedkd.offline.config import parse_offline
+
+PAGE = Path(__file__).parents[2] / "docs" / "methods" / "mechanisms.md"
+PLACES = ("distill", "fkd", "feddf", "digestion")
+LABELLED = {"data.public.labelled": True}
+RESNETS = {"clients.models": ["resnet8"], "student.model": "resnet8", "data.train_size": 60}
+RELATIONS = ("similarity", "distance", "angle")
+KINDS = {"hint": "hints", "attention": "attention", "geometry": "relations of tasks"}
+
+
+def cells() -> dict[tuple[str, str], str]:
+    """The text of each cell by (part, place), links and code made plain."""
+    rows = [line.strip("|").split("|") for line in PAGE.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
+    plain = [[re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", cell).replace("`", "").strip() for cell in row] for row in rows]
+    return {(row[0], place): cell for row in plain[2:] for place, cell in zip(PLACES, row[1:], strict=True)}
+
+
+def loss_key(place: str) -> str:
+    return "method.digestion.loss" if place == "digestion" else "student.loss"
+
+
+def term(loss: str, place: str) -> dict[str, Any]:
+    """The keys of a further loss."""
+    if place != "distill":
+        key = "method.digestion.terms" if place == "digestion" else "student.terms"
+        return {key: [{"loss": loss, "student": "features" if loss == "similarity" else ""}]}
+    modules = {"geometry": ["features", "classifier"], "attention": ["features.2"]}.get(loss, ["features"])
+    models = {"teacher.model": "cnn", "student.model": "cnn"} if loss == "attention" else {}
+    return models | {"terms": [{"loss": loss, "student": modules, "teacher": modules}]}
+
+
+def cases(part: str, place: str) -> list[dict[str, Any]]:
+    """What is switched on to try a cell."""
+    chosen = {"student.temperature_selection": {"grid": [8.0, 16.0]}}
+    by_part: dict[str, list[dict[str, Any]]] = {
+        "divergences kl, reverse_kl, js, and T": [
+            {loss_key(place): loss, "method.temperature": 4.0} for loss in ("kl", "reverse_kl", "js")
+        ],
+        "distances of logits mse, l1": [{loss_key(place): loss} for loss in ("mse", "l1")],
+        "T with mse, l1": [{loss_key(place): loss, "method.temperature": 2.0} for loss in ("mse", "l1")],
+        "labels beside the teacher": [LABELLED | {"method.alpha": 0.5}],
+        "labels beside the teacher, unlabelled public set": [{"method.alpha": 0.5}],
+        "smoothing of these labels": [LABELLED | {"method.alpha": 0.5, "method.label_smoothing": 0.2}],
+        "smoothing of these labels, method.alpha = 1": [LABELLED | {"method.label_smoothing": 0.2}],
+        "smoothing in the teacher's own training": [
+            {("teacher" if place == "distill" else "training") + ".label_smoothing": 0.2}
+        ],
+        "choice of T": [chosen],
+        "relations of samples similarity, distance, angle": [term(loss, place) for loss in RELATIONS],
+        "batch-norm alignment": [RESNETS | {"method.batch_norm_alignment": True}],
+    }
+    by_part |= {name: [term(loss, place)] for loss, name in KINDS.items()}
+    if place == "distill" and part == "batch-norm alignment":
+        return [{"method.batch_norm_alignment": True}]
+    return by_part[part]
+
+
+def nested(keys: dict[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in keys.items():
+        *sections, last = key.split(".")
+        inner = values
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[last] = value
+    return values
+
+
+BASE = {
+    "run.seed": 3,
+    "data.train_size": 100,
+    "data.test_size": 50,
+    "data.public.size": 40,
+    "student.model": "mlp",
+    "student.epochs": 2,
+}
+OFFLINE = {"teacher.model": "mlp", "teacher.epochs": 2, "student.holdout_fraction": 0.0}
+FEDERATED = {
+    "run.rounds": 2,
+    "run.bounds": False,
+    "data.partition.kind": "iid",
+    "clients.number": 2,
+    "clients.models": ["mlp"],
+    "training.epochs": 1,
+    "training.learning_rate": 0.1,
+}
+METHODS = {
+    "fkd": {"method.name": "fkd"},
+    "feddf": {"method.name": "feddf"},
+    "digestion": {"method.name": "fedmd", "method.digestion.loss": "kl"},
+}
+
+
+def learnt(keys: dict[str, Any], place: str) -> tuple[Any, ...]:
+    """What a small run with these keys comes to, in numbers that any change of the learning changes."""
+    return _learnt(json.dumps(keys), place)
+
+
+@cache
+def _learnt(text: str, place: str) -> tuple[Any, ...]:
+    keys = json.loads(text)
+    if place == "distill":
+        weights, _ = open_offline(parse_offline(nested(BASE | OFFLINE | keys))).run()
+        return tuple(float(values.sum()) for values in weights.values())
+    found = simulate(parse_config(nested(BASE | FEDERATED | METHODS[place] | keys)), Observer())
+    weights = {} if found.student is None else found.student
+    return (found.history[-1].train_loss, *(float(values.sum()) for values in weights.values()))
+
+
+def without(case: dict[str, Any], part: str) -> dict[str, Any]:
+    """The same run with the part switched off: its models, its data, its hard loss."""
+    kept = {"data.train_size", "data.public.labelled", "clients.models", "student.model", "teacher.model"}
+    if part.startswith("smoothing of these labels"):
+        kept |= {"method.alpha"}
+    return {key: value for key, value in case.items() if key in kept}
+
+
+@pytest.mark.parametrize(("part", "place"), sorted(cells()))
+def test_every_cell_is_what_happens(part: str, place: str) -> None:
+    text = cells()[part, place]
+    for case in cases(part, place):
+        if text.startswith("no: "):
+            with pytest.raises(ConfigError) as caught:
+                learnt(case, place)
+            assert text.removeprefix("no: ") in str(caught.value).replace("`", "")
+        else:
+            assert any(text_key in text for text_key in case) or "terms" in text
+            assert learnt(case, place) != learnt(without(case, part), place)
+
+
+def test_clients_of_another_architecture_digest_by_the_keys_of_the_last_column() -> None:
+    mixed = {"method.name": "fkd", "clients.models": ["mlp", "cnn"]}
+    usual = learnt(mixed, "digestion")
+    for changed in (
+        {"method.digestion.loss": "js"},
+        {"method.digestion.terms": [{"loss": "distance", "student": "features"}]},
+    ):
+        assert learnt(mixed | changed, "digestion") != usual
+
+
+@pytest.mark.parametrize(
+    ("keys", "error", "said"),
+    [
+        ({"student.terms": [{"loss": "angle", "student": "feature"}]}, ModelError, "did you mean 'features'"),
+        ({"method.digestion.terms": [{"loss": "angle", "student": "heads"}]}, ModelError, "no module 'heads'"),
+        ({"method.batch_norm_alignment": True}, ConfigError, "without batch norm"),
+    ],
+)
+def test_what_does_not_fit_the_models_is_refused_before_there_is_a_folder(tmp_path, keys, error, said) -> None:
+    config = parse_config(nested(BASE | FEDERATED | keys | {"run.output": str(tmp_path / "runs")}))
+    for start in (run, lambda refused: simulate(refused, Observer())):
+        with pytest.raises(error, match=said):
+            start(config)
+    assert not (tmp_path / "runs").exists()
