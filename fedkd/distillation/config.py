@@ -48,6 +48,8 @@ _NEEDED_OF_A_TEACHER = {
     "hint": "a layer of the teacher",
     "attention": "maps of the teacher",
     "geometry": "several outputs of the teacher",
+    "hidden_states": "hidden states of the teacher",
+    "attention_matrices": "attention of the teacher",
 }
 
 

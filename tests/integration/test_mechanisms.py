@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import re
+import shutil
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,14 @@ PLACES = ("distill", "fkd", "feddf", "digestion")
 LABELLED = {"data.public.labelled": True}
 RESNETS = {"clients.models": ["resnet8"], "student.model": "resnet8", "data.train_size": 60}
 RELATIONS = ("similarity", "distance", "angle")
-KINDS = {"hint": "hints", "attention": "attention", "geometry": "relations of tasks"}
+KINDS = {
+    "hint": "hints",
+    "attention": "attention",
+    "geometry": "relations of tasks",
+    "hidden_states": "hidden states of transformers",
+    "attention_matrices": "attention matrices of transformers",
+}
+ON_TEXTS = {"hidden_states": "layers.1", "attention_matrices": "layers.1.attention.scores"}
 
 
 def cells() -> dict[tuple[str, str], str]:
@@ -31,6 +41,15 @@ def cells() -> dict[tuple[str, str], str]:
     rows = [line.strip("|").split("|") for line in PAGE.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
     plain = [[re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", cell).replace("`", "").strip() for cell in row] for row in rows]
     return {(row[0], place): cell for row in plain[2:] for place, cell in zip(PLACES, row[1:], strict=True)}
+
+
+@cache
+def mails() -> Path:
+    """Two hundred short texts of two classes."""
+    path = Path(tempfile.mkdtemp()) / "mails.jsonl"
+    path.write_text("\n".join(json.dumps({"text": f"{n} {'ab'[n % 2] * 3}", "label": n % 2}) for n in range(200)))
+    atexit.register(shutil.rmtree, path.parent)
+    return path
 
 
 def loss_key(place: str) -> str:
@@ -42,6 +61,10 @@ def term(loss: str, place: str) -> dict[str, Any]:
     if place != "distill":
         key = "method.digestion.terms" if place == "digestion" else "student.terms"
         return {key: [{"loss": loss, "student": "features" if loss == "similarity" else ""}]}
+    if loss in ON_TEXTS:
+        small = {"teacher.model": "transformer_small", "student.model": "transformer_small"}
+        text = {"data.source": "jsonl", "data.root": str(mails()), "data.text": {"length": 8, "vocabulary": 300}}
+        return small | text | {"terms": [{"loss": loss, "student": [ON_TEXTS[loss]], "teacher": [ON_TEXTS[loss]]}]}
     modules = {"geometry": ["features", "classifier"], "attention": ["features.2"]}.get(loss, ["features"])
     models = {"teacher.model": "cnn", "student.model": "cnn"} if loss == "attention" else {}
     return models | {"terms": [{"loss": loss, "student": modules, "teacher": modules}]}
@@ -127,7 +150,16 @@ def _learnt(text: str, place: str) -> tuple[Any, ...]:
 
 def without(case: dict[str, Any], part: str) -> dict[str, Any]:
     """The same run with the part switched off: its models, its data, its hard loss."""
-    kept = {"data.train_size", "data.public.labelled", "clients.models", "student.model", "teacher.model"}
+    kept = {
+        "data.source",
+        "data.root",
+        "data.text",
+        "data.train_size",
+        "data.public.labelled",
+        "clients.models",
+        "student.model",
+        "teacher.model",
+    }
     if part.startswith("smoothing of these labels"):
         kept |= {"method.alpha"}
     return {key: value for key, value in case.items() if key in kept}
