@@ -8,9 +8,10 @@ What a distillation looks at is the output of a module, so that `FeatureTaps` re
     embedding                        [N, L, D]      tokens and positions
     layers.<i>                       [N, L, D]      hidden states after block i
     layers.<i>.attention.scores      [N, A, L, L]   q·k/√E, 0 where either token is padding
-    layers.<i>.attention.weights     [N, A, L, L]   their softmax over keys that are no padding, 0 in rows of padding
+    layers.<i>.attention.weights     [N, A, L, L]   their softmax over the keys that are no padding
 
-Hidden states of padding are 0. Shapes: N samples, L tokens, D width, A heads, E = D/A.
+Hidden states of padding are 0, and its queries weigh all keys alike: there, any two models agree.
+Shapes: N samples, L tokens, D width, A heads, E = D/A.
 Parameters at a vocabulary of 2,000, 128 tokens and 2 classes: `transformer_small` 93,634 · `transformer` 336,386.
 """
 
@@ -133,28 +134,28 @@ class SelfAttention(nn.Module):
     def forward(self, hidden_NLD: Tensor, present_NL: Tensor) -> Tensor:
         """Return what each token takes from the others, [N, L, D]."""
         samples, length, width = hidden_NLD.shape
-        split = self.projection(hidden_NLD).view(samples, length, 3, self.heads, width // self.heads)
+        projected_NLF = self.projection(hidden_NLD) * present_NL.unsqueeze(-1)
+        split = projected_NLF.view(samples, length, 3, self.heads, width // self.heads)
         queries_NALE, keys_NALE, values_NALE = split.permute(2, 0, 3, 1, 4)
-        weights_NALL = self.weights(self.scores(queries_NALE, keys_NALE, present_NL), present_NL)
+        weights_NALL = self.weights(self.scores(queries_NALE, keys_NALE), present_NL)
         mixed_NLD = (weights_NALL @ values_NALE).transpose(1, 2).reshape(samples, length, width)
         taken_NLD: Tensor = self.output(mixed_NLD)
         return taken_NLD
 
 
 class AttentionScores(nn.Module):
-    """q·k/√E of every two tokens, 0 where one of them is padding. Has no parameters."""
+    """q·k/√E of every two tokens; 0 where one of them is padding, whose q and k are. Has no parameters."""
 
-    def forward(self, queries_NALE: Tensor, keys_NALE: Tensor, present_NL: Tensor) -> Tensor:
+    def forward(self, queries_NALE: Tensor, keys_NALE: Tensor) -> Tensor:
         """Return the scores, [N, A, L, L]: rows are queries."""
-        scores_NALL = queries_NALE @ keys_NALE.transpose(-2, -1) / math.sqrt(queries_NALE.shape[-1])
-        return scores_NALL * (present_NL[:, None, :, None] & present_NL[:, None, None, :])
+        scaled_NALE = queries_NALE / math.sqrt(queries_NALE.shape[-1])
+        return scaled_NALE @ keys_NALE.transpose(-2, -1)
 
 
 class AttentionWeights(nn.Module):
-    """The softmax of scores over the keys that are no padding; 0 in rows of padding. Has no parameters."""
+    """The softmax of scores over the keys that are no padding. Has no parameters."""
 
     def forward(self, scores_NALL: Tensor, present_NL: Tensor) -> Tensor:
         """Return the weights, [N, A, L, L]."""
         lowest = torch.finfo(scores_NALL.dtype).min
-        masked_NALL = scores_NALL.masked_fill(~present_NL[:, None, None, :], lowest)
-        return masked_NALL.softmax(dim=-1) * present_NL[:, None, :, None]
+        return scores_NALL.masked_fill(~present_NL[:, None, None, :], lowest).softmax(dim=-1)

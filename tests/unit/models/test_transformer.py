@@ -51,8 +51,8 @@ def test_attention_is_torchs() -> None:
         hidden_NLD, hidden_NLD, hidden_NLD, key_padding_mask=~PRESENT_NL, average_attn_weights=False
     )
     torch.testing.assert_close(mixed_NLD[PRESENT_NL], expected[PRESENT_NL], rtol=1e-12, atol=1e-12)
-    rows = PRESENT_NL[:, None, :, None]
-    torch.testing.assert_close(weights_NALL, expected_weights * rows, rtol=1e-12, atol=1e-12)
+    rows = PRESENT_NL[:, None, :, None].expand_as(weights_NALL)
+    torch.testing.assert_close(weights_NALL[rows], expected_weights[rows], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training without dropout"])
@@ -89,8 +89,9 @@ def test_scores_are_scaled_products_and_0_at_padding() -> None:
         expected = torch.einsum("nqe,nke->nqk", queries[..., own], keys[..., own]) / size**0.5
         both = PRESENT_NL[:, :, None] & PRESENT_NL[:, None, :]
         torch.testing.assert_close(scores_NALL[:, head], expected * both, rtol=1e-12, atol=1e-12)
-    sums = weights_NALL.sum(dim=-1)
-    torch.testing.assert_close(sums, PRESENT_NL[:, None, :].expand_as(sums).double())
+    assert not weights_NALL[~PRESENT_NL[:, None, None, :].expand_as(weights_NALL)].any()
+    alike = weights_NALL[1, :, 4:, :4]
+    torch.testing.assert_close(alike, torch.full_like(alike, 1 / 4))
 
 
 def test_padding_does_not_matter() -> None:
