@@ -202,7 +202,7 @@ def main() -> None:
     timings: dict[str, Timing] = {}
     for answers_are in ("plain", "masked"):
         for kind in ("stock", "sites"):
-            print(f"{answers_are}, {kind} …", file=sys.stderr)
+            print(f"{answers_are}, {kind}; load average {os.getloadavg()[0]:.1f} …", file=sys.stderr)
             timings[f"{answers_are}/{kind}"] = measure(kind, answers_are == "masked", arguments.rounds)
     rows = [["exchanges", *(f"{each.exchanges:.0f}" for each in timings.values())]]
     rows += [[phase, *(f"{each.phases[phase]:.2f}" for each in timings.values())] for phase in PHASES]

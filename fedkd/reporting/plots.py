@@ -33,8 +33,8 @@ _STROKES: dict[Measure, Stroke] = {
 
 
 def run_plots(run: RunRecord, partition: PartitionRecord | None) -> dict[str, Plot]:
-    """Draw what there is to draw of a run, by name: accuracy, bytes, seconds; and as recorded agreement, the last choice
-    of a temperature, partition, and the confusion matrices of the last round.
+    """Draw what there is to draw of a run, by name: accuracy, bytes, seconds; and as recorded agreement, the last
+    choice of a temperature, partition, and the confusion matrices of the last round.
     """
     plots = {"accuracy": accuracy_plot(run), "bytes": bytes_plot(run), "seconds": seconds_plot(run)}
     if any(value is not None for line in _agreements(run) for value in line.ys):

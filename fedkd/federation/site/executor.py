@@ -23,7 +23,7 @@ from fedkd.federation.site.check import check_superlink
 from fedkd.federation.site.courier import courier
 from fedkd.federation.site.desk import Desk
 from fedkd.federation.site.holdings import read_holdings
-from fedkd.federation.site.runtime import TaskQueue
+from fedkd.federation.site.runtime import MessageLostError, TaskQueue
 from fedkd.federation.site.settings import SiteConfig
 from fedkd.federation.site.state import SiteState
 from fedkd.reporting.files import locked
@@ -82,8 +82,11 @@ def _serve(desk: Desk, process: subprocess.Popen[bytes], queue: TaskQueue) -> No
         if token is None:
             time.sleep(_POLL)
             continue
-        with queue.open(token) as task:
-            task.reply(desk.answer(task.message, task.context, task.bundle))
+        try:
+            with queue.open(token) as task:
+                task.reply(desk.answer(task.message, task.context, task.bundle))
+        except MessageLostError as lost:
+            logger.warning("%s", lost)
     raise EngineError(f"the SuperNode ended with exit code {process.returncode}; its last words are above")
 
 

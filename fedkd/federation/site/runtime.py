@@ -6,13 +6,16 @@ Private to Flower, as `engines/internals.py` is, and pinned by the same test.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import httpx
 from flwr.app import Context, Message
 from flwr.common.constant import SubStatus
+from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse
 from flwr.proto.runtime_pb2 import AcquireTaskRequest, SendTaskHeartbeatRequest
 from flwr.supercore.constant import TaskType
 from flwr.supercore.heartbeat import HeartbeatSender
@@ -55,8 +58,12 @@ class Task:
         push_task_output(self._client, None, SubStatus.COMPLETED, "")
 
 
+class MessageLostError(Exception):
+    """A message that the SuperNode announced and never received, as its run ended or the SuperLink was away."""
+
+
 class TaskQueue:
-    """The tasks of one SuperNode.
+    """The tasks of one SuperNode, which fetches one message at a time: where one waits, those before it are over.
 
     Args:
         address: host:port of its Runtime API, on this machine.
@@ -65,9 +72,22 @@ class TaskQueue:
     def __init__(self, address: str) -> None:
         self._address = address
         self._client = self._connect()
+        self._waiting: str | None = None
+        self._lock = threading.Lock()
 
     def take(self) -> str | None:
         """Claim the next task; returns its token, or `None` where none waits or nobody answers."""
+        with self._lock:
+            token, self._waiting = self._waiting or self._claim(), None
+            return token
+
+    def another_waits(self) -> bool:
+        """Whether there is a next task; `take` returns it."""
+        with self._lock:
+            self._waiting = self._waiting or self._claim()
+            return self._waiting is not None
+
+    def _claim(self) -> str | None:
         request = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
         try:
             answer = self._client.AcquireTask(request)
@@ -80,6 +100,7 @@ class TaskQueue:
         """Fetch a task, and say that it is being worked on while the block runs.
 
         Raises:
+            MessageLostError: its content does not come any more.
             EngineError: it cannot be fetched.
         """
         with closing(self._connect(token)) as client:
@@ -87,7 +108,9 @@ class TaskQueue:
             beats.start()
             try:
                 try:
-                    message, context, _, fab = pull_task_input(client)
+                    message, context, _, fab = pull_task_input(
+                        cast(RuntimeHttpClient, _Watched(client, self.another_waits))
+                    )
                 except (httpx.HTTPError, RuntimeError) as cause:
                     raise EngineError(f"the SuperNode does not hand out the message ({cause})") from cause
                 yield Task(message, context, fab.content, client)
@@ -103,6 +126,28 @@ class TaskQueue:
         return RuntimeHttpClient.from_server_address(
             self._address, True, None, [RuntimeVersionHttpInterceptor(component_name=_COMPONENT), *signed]
         )
+
+
+class _Watched:
+    """A client of the Runtime API that gives a message up once another waits; Flower's function goes on for hours.
+
+    Args:
+        client: the API's.
+        another_waits: whether there is a next task.
+    """
+
+    def __init__(self, client: RuntimeHttpClient, another_waits: Callable[[], bool]) -> None:
+        self._client, self._another_waits = client, another_waits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def PullObject(self, request: PullObjectRequest) -> PullObjectResponse:
+        """Fetch a part of the message, if it is there."""
+        answer = self._client.PullObject(request)
+        if not answer.object_available and self._another_waits():
+            raise MessageLostError("the SuperNode has gone on without having received this message")
+        return answer
 
 
 def _still_ours(client: RuntimeHttpClient) -> bool:

@@ -1,0 +1,117 @@
+"""How near does a student come to its teacher as the public set grows?
+
+    python simulations/distillation/bound.py DATA
+
+A teacher learns from labelled private images; for each size of the public set a new student learns from the teacher's
+answers on so many unlabelled ones. Every student is measured on the test split: its error, its teacher's, and how often
+the two disagree, there and on the public images that it has learnt from.
+"""
+
+from __future__ import annotations
+
+from statistics import mean, stdev
+
+import torch
+from common import arguments, data_section, finish, over_seeds, spread, workspace_of
+
+from fedkd.distillation import DistillationConfig, Distiller, PublicBatch, answered_by
+from fedkd.distillation.bound import Answered, disagreement_gap, teacher_bound
+from fedkd.reporting.lines import Axis, Line, draw
+from fedkd.reporting.plot import UPPER, stroke
+from fedkd.reporting.svg import render
+from fedkd.training.config import TrainingConfig
+from fedkd.training.evaluation import predict_logits
+from fedkd.training.loop import train_supervised
+
+SIZES = (50, 100, 200, 400, 800, 1600, 3200)
+STEPS = 600
+"""Of every student, whatever the size of its public set; 32 samples each."""
+COLUMNS = ("student's error", "teacher's error", "disagreement", "bound", "forgotten", "corrected")
+GAPS = ("on what was learnt", "gap", "limit")
+
+
+def main() -> None:
+    given = arguments(__doc__, seeds=5)
+    sizes = SIZES if given.data else SIZES[:-3]
+    data = data_section(given, private=1500, public=sizes[-1] + 1, test=4000, side=14)
+
+    def one(seed: int) -> dict:
+        workspace = workspace_of(data, seed)
+        teacher = workspace.build_model("cnn", seed)
+        config = TrainingConfig(epochs=given.epochs or 4, learning_rate=0.05)
+        train_supervised(teacher, *workspace.client(0), config, num_classes=10, seed=seed)
+        public, test = answered_by(teacher, workspace.public_images_NCHW), workspace.test_images_NCHW
+        found = {}
+        for size in sizes:
+            student = workspace.build_model("mlp", 100 + seed)
+            learnt = public.take(torch.arange(min(size, len(public.teacher_logits_NC))))
+            found[f"{size}"] = measured(
+                student, teacher, learnt, test, workspace.data.test.labels_N, seed, given.epochs
+            )
+        return found
+
+    found = over_seeds(given, one)
+    finish(given, table(found), plot(found))
+
+
+def measured(student, teacher, learnt: PublicBatch, test, labels_N, seed: int, epochs: int | None) -> dict:
+    batches = -(-len(learnt.teacher_logits_NC) // 32)
+    config = DistillationConfig(epochs=epochs or max(1, STEPS // batches), batch_size=32)
+    Distiller(student, config).distil(learnt, seed)
+    ours, theirs = predict_logits(student, test), predict_logits(teacher, test)
+    bound = teacher_bound(ours, theirs, labels_N)
+    gap = disagreement_gap(
+        Answered(predict_logits(student, learnt.images_NCHW), learnt.teacher_logits_NC.numpy(), ours, theirs)
+    )
+    values = (*bound, gap.learnt, gap.gap, gap.limit)
+    return dict(zip((*COLUMNS, *GAPS), (100 * value for value in values), strict=True))
+
+
+def table(found) -> str:
+    columns = (*COLUMNS, *GAPS)
+    lines = [f"| public set | {' | '.join(columns)} |", "| ---: |" + " ---: |" * len(columns)]
+    for size, seeds in found.items():
+        lines.append(f"| {size} | {' | '.join(spread([each[name] for each in seeds]) for name in columns)} |")
+    held = sum(each["student's error"] <= each["bound"] + 1e-9 for seeds in found.values() for each in seeds)
+    count = sum(map(len, found.values()))
+    return "\n".join([*lines, "", f"{held} of {count} students within the bound"])
+
+
+def plot(found) -> str:
+    """Curves with a bar of one standard deviation."""
+    sizes = [float(size) for size in found]
+    shown = {
+        "bound: teacher's error + disagreement": lambda each: each["bound"],
+        "student's error": lambda each: each["student's error"],
+        "teacher's error + gap": lambda each: each["teacher's error"] + each["gap"],
+        "teacher's error": lambda each: each["teacher's error"],
+    }
+    x, y = Axis("public samples", "{:g}".format), Axis("share of the test split (%)", "{:.1f}".format)
+    ends = []
+
+    def paint(figure) -> None:
+        axes = figure.subplots()
+        for index, (label, of) in enumerate(shown.items()):
+            values = [[of(each) for each in seeds] for seeds in found.values()]
+            look = UPPER if label == "teacher's error" else stroke(index)
+            means = [mean(each) for each in values]
+            draw(axes, Line(f"line-{index}", label, sizes, means, look))
+            bars = [stdev(each) if len(each) > 1 else 0.0 for each in values]
+            axes.errorbar(sizes, means, bars, fmt="none", ecolor=look.colour, capsize=3)
+            ends.append(f"{label}: from {means[0]:.1f} to {means[-1]:.1f} %")
+        axes.set_xscale("log")
+        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel(x.label)
+        axes.set_ylabel(y.label)
+        axes.set_ylim(bottom=0)
+        figure.legend(loc="lower center", ncols=2, borderaxespad=0)
+
+    title = "A student's error and its bound by the size of the public set"
+    first = render("teacher-bound", title, title, (280.0, 44.0), paint, 480.0)
+    spoken = f"{title}. " + "; ".join(ends) + "."
+    return first.replace(f'aria-label="{title}"', f'aria-label="{spoken}"', 1)
+
+
+if __name__ == "__main__":
+    main()
