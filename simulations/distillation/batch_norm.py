@@ -54,7 +54,7 @@ def layer_errors(student: nn.Module, teacher: nn.Module, images: Tensor) -> list
 def networks(seed: int, data: dict, epochs: int | None) -> dict:
     workspace = workspace_of(data, seed)
     images, labels = workspace.client(0)
-    test, test_labels = workspace.test_images_NCHW, torch.from_numpy(workspace.data.test.labels_N)
+    test, test_labels = workspace.test_inputs, torch.from_numpy(workspace.data.test.labels_N)
 
     def train(model: nn.Module, of: Tensor, number: int) -> nn.Module:
         config = TrainingConfig(epochs=epochs or number, batch_size=64, optimizer="adam", learning_rate=0.005)

@@ -40,7 +40,7 @@ def main() -> None:
         teacher = workspace.build_model("cnn", seed)
         config = TrainingConfig(epochs=given.epochs or 4, learning_rate=0.05)
         train_supervised(teacher, *workspace.client(0), config, num_classes=10, seed=seed)
-        public, test = answered_by(teacher, workspace.public_images_NCHW), workspace.test_images_NCHW
+        public, test = answered_by(teacher, workspace.public_inputs), workspace.test_inputs
         found = {}
         for size in sizes:
             student = workspace.build_model("mlp", 100 + seed)

@@ -81,7 +81,7 @@ class Taught:
             self._teachers[key] = distillation.teacher.state_dict()
         distillation.distil(distillation.answers())
         workspace = distillation.workspace
-        test, labels = workspace.test_images_NCHW, torch.from_numpy(workspace.data.test.labels_N)
+        test, labels = workspace.test_inputs, torch.from_numpy(workspace.data.test.labels_N)
         pair = {"student": distillation.student, "teacher": distillation.teacher}
         return {name: accuracy(model, test, labels) for name, model in pair.items()}
 

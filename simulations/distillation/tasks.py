@@ -103,8 +103,8 @@ def main() -> None:
         workspace, rng = workspace_of(data, seed), torch.Generator().manual_seed(seed)
         private, digits = workspace.client(0)
         images, turns = turned(private, rng)
-        public, _ = turned(workspace.public_images_NCHW, rng)
-        test, test_turns = turned(workspace.test_images_NCHW, rng)
+        public, _ = turned(workspace.public_inputs, rng)
+        test, test_turns = turned(workspace.test_inputs, rng)
         test_digits, side = torch.from_numpy(workspace.data.test.labels_N), images.shape[-1]
         with isolated_torch_rng(seed):
             teacher = teacher_model(side)
