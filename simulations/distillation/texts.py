@@ -3,8 +3,8 @@
     python simulations/distillation/texts.py MAILS
 
 MAILS is a file of JSON lines with `text` and `label`. A transformer of four blocks of width 64 learns the private
-texts; one of two blocks of width 32 learns from it on the public ones: from labels, from logits, and besides from hidden
-states and attention as in TinyBERT, but with all terms at once. All weights are 1. Accuracies are balanced over classes.
+texts; one of two blocks of width 32 learns from it on the public ones: from labels, from logits, and besides from
+hidden states and attention as in TinyBERT, but with all terms at once. All weights are 1. Accuracies are balanced.
 """
 
 from __future__ import annotations
