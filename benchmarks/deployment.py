@@ -42,7 +42,14 @@ from fedkd.federation.site.export import export
 
 ROOT = Path(__file__).parents[1]
 CLIENTS = 3
-PHASES = ("fetched", "process started", "imported, message read", "worked", "reply noticed", "server's own work")
+PHASES = (
+    "fetched",
+    "process started, libraries imported",
+    "message read",
+    "worked",
+    "reply noticed",
+    "server's own work",
+)
 FLOWERS_POLL = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL"}
 """Variables of ours that make Flower's runtime look more often; without them it has its own pauses."""
 
