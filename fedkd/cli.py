@@ -224,7 +224,7 @@ def report(
     """Write the report of a run anew, or compare several runs on one page, and print the result tables."""
     with errors_as_lines():
         from fedkd.console import print_results
-        from fedkd.experiment import read_run, write_comparison, write_report
+        from fedkd.run_reports import read_run, write_comparison, write_report
 
         if len(run_dirs) == 1:
             store, record = read_run(run_dirs[0])

@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import logging
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,28 +25,10 @@ from fedkd.federation.references import compose_method
 from fedkd.federation.server_app import FederationResult
 from fedkd.federation.simulation import simulate
 from fedkd.federation.workspace import Workspace, open_workspace
-from fedkd.offline import OfflineConfig, RecordedConfig, open_offline, parse_recorded
-from fedkd.records import (
-    Bounds,
-    ClientScores,
-    RoundRecord,
-    RunRecord,
-    Seconds,
-    StudentScore,
-    TeacherScore,
-    Traffic,
-)
-from fedkd.reporting import (
-    ReportedRun,
-    RunStore,
-    TensorBoardWriter,
-    render_comparison,
-    render_report,
-    run_name,
-    run_plots,
-    write_plots,
-)
-from fedkd.reporting.files import write_atomically
+from fedkd.offline import OfflineConfig, RecordedConfig, open_offline
+from fedkd.records import Bounds, RoundRecord, RunRecord
+from fedkd.reporting import RunStore, TensorBoardWriter, run_name
+from fedkd.run_reports import summarise, write_report
 
 logger = logging.getLogger(__name__)
 
@@ -204,69 +186,6 @@ def _complete(store: RunStore, config: ExperimentConfig, record: RunRecord, obse
 def _write_student(store: RunStore, config: RecordedConfig, workspace: Workspace, student: Weights) -> None:
     input_shape = "x".join(str(size) for size in workspace.data.input_shape)
     store.write_student(student, {"model": config.student.model, "input_shape": input_shape, "fedkd": __version__})
-
-
-def summarise(store: RunStore, config: RecordedConfig, history: Sequence[RoundRecord], bounds: Bounds) -> RunRecord:
-    """Sum up a run: each score from the last completed round that has it, traffic and seconds of all rounds."""
-    completed = [record for record in history if record.completed]
-    return RunRecord(
-        run_dir=str(store.path),
-        method=config.method.name,
-        seed=config.run.seed,
-        rounds=config.run.rounds,
-        student=next((r.student for r in reversed(completed) if r.student.accuracy is not None), StudentScore()),
-        ensemble_teacher=next(
-            (r.ensemble_teacher for r in reversed(completed) if r.ensemble_teacher.accuracy is not None), TeacherScore()
-        ),
-        clients=next((r.clients for r in reversed(completed) if r.clients.mean_accuracy is not None), ClientScores()),
-        bounds=bounds,
-        bytes=Traffic(up=sum(r.bytes.up for r in history), down=sum(r.bytes.down for r in history)),
-        seconds=Seconds(**{name: sum(getattr(r.seconds, name) for r in history) for name in Seconds.model_fields}),
-        history=tuple(history),
-    )
-
-
-def read_run(path: Path) -> tuple[RunStore, RunRecord]:
-    """Read a run folder; a run that is still going, or was stopped, is summed up as far as it came.
-
-    Raises:
-        RunFolderError: the folder is not a run's, or is damaged.
-    """
-    store = RunStore.open(path)
-    if store.finished:
-        return store, store.read_run()
-    return store, summarise(store, parse_recorded(store.read_config()), store.read_rounds(), Bounds())
-
-
-def write_report(store: RunStore, record: RunRecord, output: Path | None = None) -> Path:
-    """Write the plots of a run, and its report: `report.html` in its folder, or `output`; returns the report's path."""
-    reported = _reported(store, record)
-    plots = run_plots(record, reported.partition)
-    write_plots(store, plots)
-    page = render_report(reported, plots)
-    if output is None:
-        return store.write_report(page)
-    write_atomically(output, page.encode())
-    return output
-
-
-def write_comparison(paths: Iterable[Path], output: Path) -> list[RunRecord]:
-    """Write the comparison of runs, finished or not, as one HTML file; returns the runs.
-
-    Raises:
-        RunFolderError: a folder is not a run's, or is damaged; the file cannot be written.
-    """
-    runs = [read_run(path) for path in paths]
-    write_atomically(output, render_comparison([_reported(*each) for each in runs]).encode())
-    return [record for _, record in runs]
-
-
-def _reported(store: RunStore, record: RunRecord) -> ReportedRun:
-    config = store.read_config()
-    kind: dict[str, Any] = {"teacher": {}} if "teacher" in config else {}
-    defaults = parse_recorded({**kind, "method": {"name": record.method}}).model_dump(mode="json")
-    partition = store.read_partition() if store.partition_path.is_file() else None
-    return ReportedRun(record, config, store.read_environment(), partition, defaults)
 
 
 def _create_folder(config: RecordedConfig) -> RunStore:

@@ -13,10 +13,11 @@ import fedkd
 from fedkd import experiment
 from fedkd.config import ExperimentConfig, load_config
 from fedkd.data.federated import load_federated_data
-from fedkd.experiment import RunObserver, read_run
+from fedkd.experiment import RunObserver
 from fedkd.federation import bounds_cache, references
 from fedkd.records import Bounds, RoundRecord, RunRecord
 from fedkd.reporting import RunStore
+from fedkd.run_reports import read_run
 
 MakeConfig = Callable[..., ExperimentConfig]
 

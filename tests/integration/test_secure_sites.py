@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 from fedkd.config import ExperimentConfig, load_config
-from fedkd.experiment import read_run
 from fedkd.federation.bundle import write_app
 from fedkd.federation.identities import ROSTER, identity_path, make_identities
 from fedkd.federation.secure_messages import STAGES
 from fedkd.federation.site.export import export
 from fedkd.records import RoundRecord
+from fedkd.run_reports import read_run
 
 pytestmark = pytest.mark.slow
 

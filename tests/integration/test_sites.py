@@ -10,11 +10,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from fedkd.config import ExperimentConfig, load_config
-from fedkd.experiment import read_run
 from fedkd.federation.bundle import write_app
 from fedkd.federation.observers import Observer
 from fedkd.federation.simulation import simulate
 from fedkd.federation.site.export import export
+from fedkd.run_reports import read_run
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from fedkd.deploy import Deployment, open_deployment, read_status
 from fedkd.deploy.operator import list_nodes
 from fedkd.deploy.terminal import problems
 from fedkd.errors import DeploymentError, RunFolderError
-from fedkd.experiment import read_run
 from fedkd.records import RoundRecord, RunRecord
+from fedkd.run_reports import read_run
 
 FEDKD = (sys.executable, "-c", "from fedkd.cli import main; main()")
 

@@ -10,10 +10,10 @@ import torch
 
 from fedkd.data.federated import load_federated_data
 from fedkd.data.images import to_float
-from fedkd.experiment import read_run
 from fedkd.models.registry import build_model
 from fedkd.offline import load_offline_config
 from fedkd.reporting import RunStore
+from fedkd.run_reports import read_run
 from fedkd.training.evaluation import predict_logits, score
 
 CONFIG = """
