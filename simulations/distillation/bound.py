@@ -23,17 +23,17 @@ from fedkd.training.config import TrainingConfig
 from fedkd.training.evaluation import predict_logits
 from fedkd.training.loop import train_supervised
 
-SIZES = (50, 100, 200, 400, 800, 1600, 3200)
-STEPS = 600
+SIZES = (100, 200, 400, 800, 1600, 3200)
+STEPS = 400
 """Of every student, whatever the size of its public set; 32 samples each."""
 COLUMNS = ("student's error", "teacher's error", "disagreement", "bound", "forgotten", "corrected")
 GAPS = ("on what was learnt", "gap", "limit")
 
 
 def main() -> None:
-    given = arguments(__doc__, seeds=5)
-    sizes = SIZES if given.data else SIZES[:-3]
-    data = data_section(given, private=1500, public=sizes[-1] + 1, test=4000, side=14)
+    given = arguments(__doc__, seeds=3)
+    sizes = SIZES if given.data else SIZES[:-2]
+    data = data_section(given, private=1500, public=sizes[-1] + 1, test=3000, side=14)
 
     def one(seed: int) -> dict:
         workspace = workspace_of(data, seed)

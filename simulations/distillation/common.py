@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -26,14 +26,16 @@ Found = Mapping[str, Sequence[Values]]
 """What all seeds came to, by the name of the variant."""
 
 
-def arguments(description: str | None, seeds: int) -> argparse.Namespace:
-    """Read the command line that all experiments have."""
+def arguments(description: str | None, seeds: int, **choices: Iterable[str]) -> argparse.Namespace:
+    """Read the command line that all experiments have; `choices` are options of one."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="?", help="folder of torchvision's MNIST; scikit-learn's digits without one")
     parser.add_argument("--seeds", type=int, default=seeds)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, help="of all training, for a trial; those of the experiment without")
     parser.add_argument("--plot", type=Path, help="file for the plot, an SVG")
+    for name, values in choices.items():
+        parser.add_argument(f"--{name}", choices=tuple(values))
     return parser.parse_args()
 
 

@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +76,8 @@ def start(site: Path, plan: list[list[int | str]]) -> int:
 
 
 def main(plan_path: Path, sites: list[Path]) -> None:
-    """Run the sites until SIGTERM."""
-    plan = json.loads(plan_path.read_text())
+    """Run the sites until SIGTERM, or until the process that wanted them is no more."""
+    plan, parent = json.loads(plan_path.read_text()), os.getppid()
     torch.set_num_threads(1)
     torch.optim.SGD([torch.zeros(1)], lr=1.0)  # as a site does at its start
     running = {start(site, plan): site for site in sites}
@@ -89,12 +90,16 @@ def main(plan_path: Path, sites: list[Path]) -> None:
         os._exit(0)
 
     signal.signal(signal.SIGTERM, stop)
-    while True:
-        pid, status = os.wait()
+    while os.getppid() == parent:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            time.sleep(0.05)
+            continue
         site = running.pop(pid)
         with (plan_path.parent / "deaths.jsonl").open("a") as deaths:
             deaths.write(json.dumps([load_site(site).client, os.waitstatus_to_exitcode(status)]) + "\n")
         running[start(site, plan)] = site
+    stop()
 
 
 if __name__ == "__main__":

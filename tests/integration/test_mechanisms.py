@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from fedkd.config import parse_config
+from fedkd.config import load_config, parse_config
 from fedkd.errors import ConfigError, ModelError
 from fedkd.experiment import run
 from fedkd.federation.observers import Observer
 from fedkd.federation.simulation import simulate
 from fedkd.offline import open_offline
 from fedkd.offline.config import parse_offline
+from fedkd.reporting import RunStore
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods" / "mechanisms.md"
 PLACES = ("distill", "fkd", "feddf", "digestion")
@@ -202,3 +203,15 @@ def test_what_does_not_fit_the_models_is_refused_before_there_is_a_folder(tmp_pa
         with pytest.raises(error, match=said):
             start(config)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_folder_gives_further_losses_back(tmp_path) -> None:
+    keys = {
+        "student.terms": [{"loss": "angle", "student": "features", "weight": 0.1}],
+        "method.digestion.terms": [{"loss": "distance"}],
+    }
+    config = parse_config(nested(keys))
+    store = RunStore.create(tmp_path, "run")
+    store.write_config(config.model_dump(mode="json"))
+    assert load_config(store.config_path) == config
+    assert [term.weight for term in config.student.terms] == [0.1]

@@ -81,7 +81,7 @@ def test_sites_that_are_killed_at_any_stage(
     sites = [loopback.describe(client, roster, identities[client]) for client in CLIENTS]
     (tmp_path / "plan.json").write_text(json.dumps(DEATHS))
     loopback.start([sys.executable, *map(str, [MORTAL_SITES, tmp_path / "plan.json", *sites])], tmp_path / "log")
-    log, _ = loopback.submit(tmp_path / "app", deployed).communicate(timeout=400)
+    log, _ = loopback.submit(tmp_path / "app", deployed).communicate(timeout=540)
 
     history = read_run(tmp_path / "masked")[1].history
     assert [record.server_round for record in history] == list(range(1, ROUNDS + 1)), log

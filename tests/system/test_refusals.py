@@ -22,59 +22,59 @@ PACKAGE = "/opt/fedkd/lib/python3.11/site-packages/fedkd"
 CHECK = ("fedkd", "client", "check", "/site/SITE.toml")
 
 
-def in_client(federation, sh, *command: str) -> str:
-    return sh("docker", "exec", federation.container("client-0"), *command, check=False)
+def in_client(trial, sh, *command: str) -> str:
+    return sh("docker", "exec", trial.container("client-0"), *command, check=False)
 
 
-def test_a_client_that_lacks_nothing(federation, sh) -> None:
-    said = sh("docker", "exec", federation.container("client-0"), *CHECK)
+def test_a_client_that_lacks_nothing(trial, sh) -> None:
+    said = sh("docker", "exec", trial.container("client-0"), *CHECK)
     assert "failed" not in said
     for what in ("private samples: ", "public set: ", "node key: ", "identity and roster: ", "bundle: ", "policy."):
         assert f"ok     {what}" in said
     assert "server.test:9092 answers, TLSv1.3, certificate verified" in said
 
 
-def test_plain_http(federation, sh) -> None:
+def test_plain_http(trial, sh) -> None:
     ask = "import urllib.request as u; u.urlopen('http://server.test:9092/v1/fleet/pull-messages', b'', 5)"
-    assert "HTTP Error 400" in in_client(federation, sh, "python", "-c", ask)
+    assert "HTTP Error 400" in in_client(trial, sh, "python", "-c", ask)
 
 
 @pytest.mark.parametrize(
     "path", ["control/start-run", "runtime/acquire-task", "fleet/../control/list-nodes", "fleet/..%2fx"]
 )
-def test_a_client_reaches_no_api_but_its_own(federation, sh, path: str) -> None:
+def test_a_client_reaches_no_api_but_its_own(trial, sh, path: str) -> None:
     ask = (
         "import http.client, ssl; c = http.client.HTTPSConnection('server.test', 9092, "
         "context=ssl.create_default_context(cafile='/site/keys/ca.crt')); "
         f"c.request('POST', '/v1/{path}', b''); print(c.getresponse().status)"
     )
-    assert in_client(federation, sh, "python", "-c", ask).strip() == "403"
+    assert in_client(trial, sh, "python", "-c", ask).strip() == "403"
 
 
-def test_a_client_does_not_reach_another_nor_the_superlink(federation, sh) -> None:
+def test_a_client_does_not_reach_another_nor_the_superlink(trial, sh) -> None:
     addresses = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
     for service in ("client-1", "superlink", "server-app"):
-        for address in sh("docker", "inspect", "--format", addresses, federation.container(service)).split():
+        for address in sh("docker", "inspect", "--format", addresses, trial.container(service)).split():
             ask = f"import socket; socket.create_connection(('{address}', 9091), 3)"
-            said = in_client(federation, sh, "python", "-c", ask)
+            said = in_client(trial, sh, "python", "-c", ask)
             assert "timed out" in said or "unreachable" in said, said
         ask = f"import socket; socket.gethostbyname('{service}')"
-        assert "gaierror" in in_client(federation, sh, "python", "-c", ask)
+        assert "gaierror" in in_client(trial, sh, "python", "-c", ask)
 
 
-def test_a_tampered_bundle(federation, tmp_path: Path) -> None:
+def test_a_tampered_bundle(trial, tmp_path: Path) -> None:
     app, run_config = tmp_path / "app", tmp_path / "run.toml"
     write_app(app)
     (app / "stolen.py").write_text("print('never runs')\n")
-    loaded = load_config(federation.experiment, ["run.name=tampered", "run.rounds=1"])
-    config = deployed_config(federation.deployment, loaded, datetime.now(UTC))
+    loaded = load_config(trial.experiment, ["run.name=tampered", "run.rounds=1"])
+    config = deployed_config(trial.deployment, loaded, datetime.now(UTC))
     run_config.write_text(to_toml({EXPERIMENT_KEY: config.model_dump_json()}))
-    run_id = submit(federation.deployment, app, run_config)
-    log = " ".join(run_log(federation.deployment, run_id))
-    assert run_status(federation.deployment, run_id) == "finished:failed"
+    run_id = submit(trial.deployment, app, run_config)
+    log = " ".join(run_log(trial.deployment, run_id))
+    assert run_status(trial.deployment, run_id) == "finished:failed"
     assert "the app's bundle has SHA-256" in log
     for client in range(3):
-        last = federation.audit(client)[-1]
+        last = trial.audit(client)[-1]
         assert f'"run": "{run_id}"' in last
         assert "the app's bundle has SHA-256" in last
 

@@ -42,20 +42,20 @@ def stranger(trial, tmp_path: Path) -> Callable[..., str]:
     return run
 
 
-def test_a_node_with_an_unregistered_key(federation, stranger) -> None:
+def test_a_node_with_an_unregistered_key(trial, stranger) -> None:
     def change(keys: Path) -> None:
         (keys / "node.key").unlink()
         make_node_key(keys)
 
-    assert REFUSED in stranger(federation.deployment.site(0), change)
+    assert REFUSED in stranger(trial.deployment.site(0), change)
 
 
-def test_a_client_with_another_authority(federation, stranger) -> None:
+def test_a_client_with_another_authority(trial, stranger) -> None:
     def change(keys: Path) -> None:
         make_authority(keys / "other")
         shutil.move(keys / "other" / "ca.crt", keys / "ca.crt")
 
-    said = stranger(federation.deployment.site(0), change)
+    said = stranger(trial.deployment.site(0), change)
     assert "error: superlink = 'server.test:9092' is not allowed" in said
     assert "a SuperLink that root_certificates vouch for" in said
 

@@ -72,7 +72,7 @@ def test_a_run_folder_gives_the_configuration_back(method: str, tmp_path: Path) 
             "run": {"seed": 2**63 - 1, "name": 'a "quoted" naïve name'},
             "data": {"root": "C:\\data\n", "partition": {"dirichlet_alpha": 1e-7}},
             "clients": {"models": ["cnn", "mlp"], "fraction_train": 0.1 + 0.2},
-            "method": {"name": method, "temperature": 1 / 3},
+            "method": {"name": method, "temperature": 1 / 3, "digestion": {"loss": "kl"}},
         }
     )
     store = RunStore.create(tmp_path, "run")

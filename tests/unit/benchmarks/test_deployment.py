@@ -50,5 +50,5 @@ def test_exchanges_of_a_round_are_added_and_a_process_that_was_there_costs_no_st
     events += [sent(4, 3, 4.0)]
     total, phases, exchanges = split(events)
     assert (total, exchanges) == (2.0, 2)
-    assert phases["process started"] == 0
+    assert phases["process started, libraries imported"] == 0
     assert sum(phases.values()) == pytest.approx(total)

@@ -12,12 +12,12 @@ import pytest
 
 FOLDER = Path(__file__).parents[3] / "simulations" / "distillation"
 ROWS = {
-    "digits": 11,
+    "digits": 7,
     "layers": 7,
     "tasks": 6,
     "bound": 4,
     "batch_norm": 4,
-    "batch_norm --federation": 4,
+    "batch_norm --federation classes": 2,
 }
 
 
