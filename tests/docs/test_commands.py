@@ -24,7 +24,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 from typer.testing import CliRunner
 
-from fedkd import config, deploy, experiment, offline
+from fedkd import config, deploy, experiment, offline, run_reports
 from fedkd.cli import app
 from fedkd.config import ExperimentConfig
 from fedkd.federation.site import settings
@@ -166,7 +166,7 @@ def test_what_runs_elsewhere_is_at_least_accepted(command: str, monkeypatch: pyt
         raise typer.Exit
 
     monkeypatch.setattr(experiment, "run", stop)
-    monkeypatch.setattr(experiment, "read_run", stop)
+    monkeypatch.setattr(run_reports, "read_run", stop)
     monkeypatch.setattr(deploy, "initialise", stop)
     monkeypatch.setattr(deploy, "open_deployment", stop)
     monkeypatch.setattr(terminal, "run_and_report", stop)
