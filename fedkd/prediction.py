@@ -66,12 +66,12 @@ def _load(store: RunStore, path: Path, input_shape: SampleShape) -> tuple[list[s
 
 
 def _input_shape(store: RunStore) -> SampleShape:
-    """Of an image CxHxW, of a text its tokens and the size of the vocabulary."""
+    """Of an image CxHxW, of a text its tokens and the size of the vocabulary, LxV."""
     text = store.read_student_metadata().get("input_shape", "")
-    sizes = text.split("x")
-    if len(sizes) not in (2, 3) or not all(size.isdecimal() for size in sizes):
-        raise RunFolderError(f"{store.student_path} does not say its input_shape as CxHxW or LxV: {text!r}")
-    if len(sizes) == 2:
+    sizes, form = text.split("x"), "LxV" if store.vocabulary_path.is_file() else "CxHxW"
+    if len(sizes) != len(form.split("x")) or not all(size.isdecimal() for size in sizes):
+        raise RunFolderError(f"{store.student_path} does not say its input_shape as {form}: {text!r}")
+    if form == "LxV":
         return TextShape(*map(int, sizes))
     channels, height, width = (int(size) for size in sizes)
     return channels, height, width

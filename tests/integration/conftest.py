@@ -150,4 +150,4 @@ def start_loopback() -> Iterator[Callable[[Path], Loopback]]:
     before = set(guard.descendants(os.getpid()))
     with ExitStack() as running:
         yield lambda folder: Loopback(folder, running)
-    assert set(guard.descendants(os.getpid())) == before
+    assert set(guard.descendants(os.getpid())) <= before  # of those before, some may have ended since

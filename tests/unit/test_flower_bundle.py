@@ -35,7 +35,8 @@ def test_the_bundle_holds_what_is_needed_alone(bundle: bytes) -> None:
     with zipfile.ZipFile(BytesIO(bundle)) as archive:
         names = set(archive.namelist())
     package = {path.relative_to(PROJECT).as_posix() for path in (PROJECT / "fedkd").rglob("*.py")}
-    package = {name for name in package if not name.startswith("fedkd/study/")}
+    package = {name for name in package if not name.startswith(("fedkd/study/", "fedkd/deploy/"))}
+    package -= {"fedkd/cli.py", "fedkd/client_cli.py", "fedkd/deploy_cli.py"}
     assert names == package | {"simulations/digits.toml", "pyproject.toml", ".info/CONTENT"}
 
 

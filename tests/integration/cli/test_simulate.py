@@ -86,7 +86,7 @@ def test_what_a_method_does_not_have_is_null(
     changes = ["method.name=fedmd", "run.name=", f"run.output={tmp_path}", "run.bounds=false", "run.rounds=1"]
     overrides = [part for change in changes for part in ("--set", change)]
     record = json.loads(invoke("simulate", folder / "experiment.toml", *overrides, "--json"))
-    assert record["student"] == {"accuracy": None, "loss": None}
+    assert record["student"] == {"accuracy": None, "balanced_accuracy": None, "loss": None}
     assert (record["bounds"]["local_only"], record["bounds"]["centralised"]) == (None, None)
     assert record["ensemble_teacher"]["accuracy"] > 0
     assert Path(record["run_dir"]).name.startswith("fedmd-digits-s0-")

@@ -104,7 +104,7 @@ def test_npz_images_come_channels_first(shape, channels, tmp_path):
         (archive(y_train=np.arange(5)), r"y_train is a int64 array of shape \(5,\).*shape \(6,\)"),
         (archive(y_train=np.linspace(0, 1, 6)), "y_train is a float64 array.*integers"),
         (archive(y_train=np.arange(6) - 1), "holds -1"),
-        (archive(x_test=np.zeros((2, 9, 9), np.uint8)), "test images have shape"),
+        (archive(x_test=np.zeros((2, 9, 9), np.uint8)), "test holds images of shape"),
     ],
 )
 def test_npz_files_that_do_not_fit_are_refused_by_key(arrays, match, tmp_path):

@@ -9,13 +9,13 @@ def test_parts_that_do_not_fit_together_are_refused(make_images):
     train, names = make_images(), ("a", "b", "c")
     with pytest.raises(DataError, match="2 names for num_classes = 3"):
         Source(train, None, 3, names[:2])
-    with pytest.raises(DataError, match="train holds no images"):
+    with pytest.raises(DataError, match="train holds no samples"):
         Source(train.take(np.arange(0)), None, 3, names)
     with pytest.raises(DataError, match="train holds label 2; allowed: 0 to 1"):
         Source(train, None, 2, names[:2])
     with pytest.raises(DataError, match="test holds label 3"):
         Source(train, make_images(num_classes=4), 3, names)
-    with pytest.raises(DataError, match=r"test images have shape \(1, 9, 9\)"):
+    with pytest.raises(DataError, match=r"test holds images of shape \(1, 9, 9\), train images of shape \(1, 8, 8\)"):
         Source(train, make_images(size=9), 3, names)
     with pytest.raises(DataError, match=r"natural_ids_N has shape \(3,\)"):
         Source(train, None, 3, names, np.arange(3))
