@@ -119,6 +119,15 @@ def test_a_supernode_waits_by_the_function_that_a_site_hastens() -> None:
     assert "time.sleep(3)" in source
 
 
+def test_a_supernode_fetches_and_replies_by_the_functions_that_a_site_gives_its_view_of_the_state() -> None:
+    loop = inspect.getsource(start_client_internal.start_client_internal)
+    for half in ("_pull_and_store_message", "_push_messages"):
+        assert f"{half}(\n                state=state," in loop
+    assert "state.store_message(" in inspect.getsource(start_client_internal._pull_and_store_message)
+    waiting = inspect.getsource(start_client_internal._push_messages)
+    assert "while not (reply_messages := state.get_messages_legacy(is_reply=True)):" in waiting
+
+
 def test_flower_speaks_for_nodes_that_are_gone_under_its_own_name() -> None:
     spoken = inspect.getsource(utils.create_message_error_unavailable_res_message)
     assert "src_node_id=SUPERLINK_NODE_ID" in spoken

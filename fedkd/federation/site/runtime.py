@@ -19,6 +19,7 @@ from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse
 from flwr.proto.runtime_pb2 import AcquireTaskRequest, SendTaskHeartbeatRequest
 from flwr.supercore.constant import TaskType
 from flwr.supercore.heartbeat import HeartbeatSender
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
@@ -49,17 +50,23 @@ class Task:
         """Hand the reply to the courier.
 
         Raises:
+            MessageLostError: the run ended meanwhile, and the courier has dropped what it had of the reply.
             EngineError: the courier does not take it; it waits for a reply before it fetches the next message.
         """
         try:
             push_message(self._client, message, self.context)
+        except ObjectPushError as cause:
+            push_task_output(self._client, None, SubStatus.COMPLETED, "")
+            raise MessageLostError("the run has ended before the SuperNode had the whole reply") from cause
         except httpx.HTTPError as cause:
             raise EngineError(f"the SuperNode does not take the reply ({type(cause).__name__}: {cause})") from cause
         push_task_output(self._client, None, SubStatus.COMPLETED, "")
 
 
 class MessageLostError(Exception):
-    """A message that the SuperNode announced and never received, as its run ended or the SuperLink was away."""
+    """A message that the SuperNode announced and never received, or whose reply it drops, as the run has ended or the
+    SuperLink was away.
+    """
 
 
 class TaskQueue:

@@ -2,9 +2,10 @@
 
     python -m fedkd.federation.site.supernode FLOWER-SUPERNODE-OPTION...
 
-It is Flower's own program but for three things: while a run is going it looks twelve times as often for messages and
-replies (every quarter of a second instead of every three), it ends with its parent, however that ends, and it ends
-where its main loop does. Private to Flower, as `engines/internals.py` is, and pinned by the same test.
+It is Flower's own program but for four things: while a run is going it looks twelve times as often for messages and
+replies (every quarter of a second instead of every three), it waits for the reply to the message that it has just
+fetched, it ends with its parent, however that ends, and it ends where its main loop does. Private to Flower, as
+`engines/internals.py` is, and pinned by the same test.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 from flwr.supercore.app_utils import start_parent_process_monitor
 from flwr.supernode import start_client_internal
@@ -38,9 +41,54 @@ class HastyTime:
         time.sleep(seconds / _HASTE if now - self._last_message < _ATTENTION else seconds)
 
 
+class AwaitedReplies:
+    """A SuperNode's state that gives replies out once the reply to the last message is among them.
+
+    Flower takes any reply for the one that it waits for. A run that ends while a message is being fetched leaves a
+    reply that nobody has waited for; from then on every reply would leave with the next message, a round too late.
+    """
+
+    def __init__(self, state: Any) -> None:
+        self._state, self._awaited = state, ""
+        self._held: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._state, name)
+
+    def store_message(self, message: Any) -> Any:
+        """Store a message that was fetched, or a reply to it that was made here."""
+        self._awaited = message.metadata.reply_to_message_id or message.metadata.message_id
+        return self._state.store_message(message)
+
+    def get_messages_legacy(self, *, is_reply: bool) -> list[Any]:
+        """All replies so far, or none where the awaited one is not there yet."""
+        self._held += self._state.get_messages_legacy(is_reply=is_reply)
+        if all(reply.metadata.reply_to_message_id != self._awaited for reply in self._held):
+            return []
+        held, self._held = self._held, []
+        return held
+
+
+def wait_for_the_right_reply() -> None:
+    """Give the main loop's two halves one view of the state that knows which message was the last."""
+    views: list[AwaitedReplies] = []
+
+    def seen(half: Callable[..., Any]) -> Callable[..., Any]:
+        def with_view(*, state: Any, **rest: Any) -> Any:
+            if not views:
+                views.append(AwaitedReplies(state))
+            return half(state=views[0], **rest)
+
+        return with_view
+
+    for name in ("_pull_and_store_message", "_push_messages"):
+        setattr(start_client_internal, name, seen(getattr(start_client_internal, name)))
+
+
 def main() -> None:
     """Run Flower's SuperNode with this process's arguments."""
     setattr(start_client_internal, "time", HastyTime())  # noqa: B010 - its only use of that module
+    wait_for_the_right_reply()
     start_parent_process_monitor(os.getppid())
     sys.argv[0] = "flower-supernode"
     flower_supernode()
