@@ -20,7 +20,7 @@ from fedkd.deploy.site_keys import (
     read_public_identity,
     read_public_node_key,
 )
-from fedkd.deploy.sites import hand_out, make_site, put_away
+from fedkd.deploy.sites import hand_out, make_site, put_away, put_away_keys
 from fedkd.errors import ConfigError
 from fedkd.federation.identities import identity_path
 from fedkd.reporting.files import naming_failures
@@ -52,8 +52,8 @@ def revoke_client(deployment: Deployment, client: int) -> Deployment:
 
 
 def renew_client(deployment: Deployment, client: int) -> Deployment:
-    """Give a client new keys under its old number, where it was; its old ones are refused from now on. `start`
-    registers them.
+    """Give a client new keys under its old number, where it was; its old ones are refused from now on. Its policy, its
+    count of rounds and its audit log stay as they are. `start` registers the new keys.
 
     Raises:
         ConfigError: there is no such client, or it makes its keys itself.
@@ -62,9 +62,10 @@ def renew_client(deployment: Deployment, client: int) -> Deployment:
     deployment.require_client(client)
     if client in deployment.settings.own_keys:
         raise ConfigError("CLIENT", client, "a client whose keys were made here; `fedkd deploy hand-over --keys …`")
-    elsewhere = deployment.settings.elsewhere
-    changed = _with_client(_without(deployment, client), client)
-    return _written(changed.changed(elsewhere=elsewhere))
+    unregister(deployment, client)
+    put_away_keys(deployment, client)
+    make_site(deployment, client)
+    return _written(deployment)
 
 
 def hand_over(deployment: Deployment, client: int, keys: Path | None = None) -> Deployment:

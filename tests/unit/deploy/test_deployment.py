@@ -139,6 +139,26 @@ def test_a_revoked_clients_keys_are_put_away_and_refused(
         revoke_client(left, 0)
 
 
+def test_a_client_with_new_keys_keeps_its_policy_its_count_and_its_audit_log(
+    deployment: Deployment, unasked: list[tuple[str, ...]]
+) -> None:
+    site = deployment.site(1)
+    with (site / "SITE.toml").open("a") as file:
+        file.write("maximum_rounds = 7\n")
+    (site / ".env").write_text("FEDKD_DATA=/elsewhere\n")
+    (site / "state" / "usage.json").write_text('{"rounds": 6}')
+    (site / "state" / "audit.jsonl").write_text("{}\n")
+    before = content(site)
+    renew_client(deployment, 1)
+    after = content(site)
+    assert load_site(site / "SITE.toml").policy.maximum_rounds == 7
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    assert changed == {f"keys/{name}" for name in ("node.key", "node.pub", "identity.pem", "roster.json")}
+    put_away = content(deployment.folder / "revoked" / "client-1-0")
+    assert put_away["keys/node.key"] == before["keys/node.key"]
+    assert put_away["identity.pem"] == before["keys/identity.pem"]
+
+
 def test_a_renewed_server_keeps_its_authority(deployment: Deployment) -> None:
     before = content(deployment.folder)
     renew_server(deployment)
