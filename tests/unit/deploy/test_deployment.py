@@ -25,9 +25,7 @@ from fedkd.deploy import (
     open_deployment,
     renew_client,
     renew_server,
-    resume_deployed,
     revoke_client,
-    stop_deployed,
 )
 from fedkd.deploy import operator as flower
 from fedkd.deploy.running import deployed_config
@@ -265,8 +263,18 @@ def test_a_client_elsewhere_is_not_started_here_and_stays_elsewhere(
 ) -> None:
     changed = hand_over(deployment, 0)
     assert changed.clients_here == (1,)
+    assert f"COMPOSE_FILE={COMPOSE}:{changed.folder}/compose.clients.yaml\n" in (changed.folder / ".env").read_text()
     assert renew_client(changed, 0).clients_here == (1,)
     assert "client-0" not in (changed.folder / "compose.clients.yaml").read_text()
+
+
+def test_the_engine_reads_no_file_of_clients_where_none_runs_here(
+    deployment: Deployment, unasked: list[tuple[str, ...]]
+) -> None:
+    changed = hand_over(hand_over(deployment, 0), 1)
+    assert f"COMPOSE_FILE={COMPOSE}\n" in (changed.folder / ".env").read_text()
+    added, _ = add_client(changed)
+    assert "/compose.clients.yaml\n" in (added.folder / ".env").read_text()
 
 
 @pytest.mark.parametrize(
@@ -281,13 +289,3 @@ def test_what_is_no_public_key_is_refused(
     with pytest.raises(ConfigError, match=said):
         hand_over(deployment, 1, tmp_path / "made")
     assert content(deployment.folder) == before
-
-
-def test_a_run_that_was_not_started_here_is_neither_stopped_nor_resumed(
-    deployment: Deployment, unasked: list[tuple[str, ...]]
-) -> None:
-    flower.note_run(deployment, "first", "17")
-    stop_deployed(deployment, "first")
-    assert unasked == [("stop", "17", "fedkd")]
-    with pytest.raises(ConfigError, match="NAME = 'other' is not allowed: a run that was started here: first"):
-        resume_deployed(deployment, "other", print)
