@@ -80,7 +80,8 @@ def run_deployed(
 
 
 def resume_deployed(deployment: Deployment, name: str, show: Callable[[str], None]) -> Path:
-    """Go on with a run that ended too early, from the snapshot after its last whole round; returns its run folder.
+    """Go on with a run that ended too early, from the snapshot after its last whole round; returns its run folder. It
+    waits for no more clients than the deployment has now.
 
     Args:
         deployment: the one that it was run on.
@@ -95,6 +96,9 @@ def resume_deployed(deployment: Deployment, name: str, show: Callable[[str], Non
     before = _run_ids(deployment, name)
     config = load_config(RunStore.open(deployment.runs / name).config_path)
     _require_ended(deployment, name, before)
+    there = min(config.clients.min_available_nodes or config.clients.number, len(deployment.settings.clients))
+    clients = config.clients.model_copy(update={"min_available_nodes": there})  # some may have been revoked since
+    config = config.model_copy(update={"clients": clients})
     return _run(deployment, config, before, show)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fedkd.config import ExperimentConfig, parse_config
-from fedkd.deploy import Deployment, initialise, resume_deployed, run_deployed, stop_deployed
+from fedkd.config import ExperimentConfig, load_config, parse_config
+from fedkd.deploy import Deployment, initialise, resume_deployed, revoke_client, run_deployed, stop_deployed
 from fedkd.deploy import operator as flower
 from fedkd.errors import ConfigError, DeploymentError, RunFolderError
 from fedkd.federation.bundle import EXPERIMENT_KEY, RESUMED_KEY
@@ -123,6 +123,14 @@ def test_no_run_begins_under_the_name_of_another(deployment: Deployment, superli
     superlink.statuses["101"] = "finished:failed"
     begin(deployment, superlink)
     assert flower.run_ids(deployment) == {"first": ("102",)}
+
+
+def test_a_run_is_resumed_with_the_clients_that_are_left(deployment: Deployment, superlink: SuperLink) -> None:
+    begin(deployment, superlink)
+    assert superlink.experiment().clients.min_available_nodes == 3
+    resume_and_fail(revoke_client(deployment, 1))
+    assert superlink.experiment().clients.min_available_nodes == 2
+    assert load_config(deployment.runs / "first" / "config.toml").clients.min_available_nodes == 3
 
 
 def test_a_run_that_was_not_started_here_is_neither_stopped_nor_resumed(
