@@ -113,6 +113,17 @@ def put_away_keys(deployment: Deployment, client: int) -> None:
     _move(identity_path(deployment.identities, client), target / IDENTITY)
 
 
+def put_away_state(deployment: Deployment, client: int) -> None:
+    """Move a client's state to `revoked/`; an empty folder takes its place.
+
+    Raises:
+        RunFolderError: it cannot be moved.
+    """
+    state = deployment.site(client) / "state"
+    _move(state, make_private_folder(_free_place(deployment, client)) / "state")
+    make_private_folder(state)
+
+
 def _free_place(deployment: Deployment, client: int) -> Path:
     revoked = make_private_folder(deployment.folder / "revoked")
     return revoked / f"client-{client}-{sum(1 for _ in revoked.glob(f'client-{client}-*'))}"

@@ -15,7 +15,6 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 from typer.testing import CliRunner
 
 from fedkd.cli import app
-from fedkd.config import load_config
 from fedkd.deploy import (
     Deployment,
     add_client,
@@ -28,13 +27,11 @@ from fedkd.deploy import (
     revoke_client,
 )
 from fedkd.deploy import operator as flower
-from fedkd.deploy.running import deployed_config
 from fedkd.errors import ConfigError
 from fedkd.federation.identities import read_credentials, read_roster
 from fedkd.federation.site.settings import load_site
 
 COMPOSE = Path(__file__).parents[3] / "docker" / "compose.yaml"
-DIGITS = Path(__file__).parents[3] / "simulations" / "digits.toml"
 
 
 @pytest.fixture
@@ -165,11 +162,6 @@ def test_a_renewed_server_keeps_its_authority(deployment: Deployment) -> None:
     assert changed == {name for name in before if name.startswith("server/keys/")}
 
 
-def test_an_experiment_that_is_none_for_sites_is_refused(deployment: Deployment) -> None:
-    with pytest.raises(ConfigError, match=r"data\.source = 'digits' is not allowed: 'sites'"):
-        deployed_config(deployment, load_config(DIGITS), datetime.now(UTC))
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -218,17 +210,6 @@ def test_a_revoked_clients_number_stays_free_and_the_others_keep_theirs(
     assert changed.settings.num_clients == 3
 
 
-def test_an_experiment_over_what_is_left_waits_for_as_many(tmp_path: Path, unasked: list[tuple[str, ...]]) -> None:
-    deployment = revoke_client(initialise(tmp_path / "fed", 3, "server.example", compose=COMPOSE), 1)
-    changes = ["data.source=sites", "data.classes=['a','b']", "run.bounds=false", "run.evaluate_clients_every=0"]
-    for number in (2, 4):
-        loaded = load_config(DIGITS, [*changes, f"clients.number={number}"])
-        with pytest.raises(ConfigError, match=rf"clients\.number = {number} is not allowed: 3; .* client 0, 2"):
-            deployed_config(deployment, loaded, datetime.now(UTC))
-    loaded = load_config(DIGITS, [*changes, "clients.number=3"])
-    assert deployed_config(deployment, loaded, datetime.now(UTC)).clients.min_available_nodes == 2
-
-
 def test_the_last_client_is_not_revoked(tmp_path: Path, unasked: list[tuple[str, ...]]) -> None:
     deployment = initialise(tmp_path / "fed", 1, "server.example", compose=COMPOSE)
     with pytest.raises(ConfigError, match="CLIENT = 0 is not allowed: a client that is not the last one"):
@@ -266,6 +247,16 @@ def test_a_client_elsewhere_is_not_started_here_and_stays_elsewhere(
     assert f"COMPOSE_FILE={COMPOSE}:{changed.folder}/compose.clients.yaml\n" in (changed.folder / ".env").read_text()
     assert renew_client(changed, 0).clients_here == (1,)
     assert "client-0" not in (changed.folder / "compose.clients.yaml").read_text()
+
+
+def test_a_client_that_moves_leaves_its_state_behind(deployment: Deployment, unasked: list[tuple[str, ...]]) -> None:
+    state = deployment.site(0) / "state"
+    (state / "usage.json").write_text('{"rounds": 6}')
+    changed = hand_over(deployment, 0)
+    assert not list(state.iterdir())
+    assert content(deployment.folder / "revoked") == {"client-0-0/state/usage.json": b'{"rounds": 6}'}
+    hand_over(changed, 0)
+    assert len(list((deployment.folder / "revoked").iterdir())) == 1
 
 
 def test_the_engine_reads_no_file_of_clients_where_none_runs_here(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from fedkd.config import ExperimentConfig, load_config, parse_config
 from fedkd.deploy import Deployment, initialise, resume_deployed, revoke_client, run_deployed, stop_deployed
 from fedkd.deploy import operator as flower
+from fedkd.deploy.running import deployed_config
 from fedkd.errors import ConfigError, DeploymentError, RunFolderError
 from fedkd.federation.bundle import EXPERIMENT_KEY, RESUMED_KEY
 from fedkd.reporting.files import to_toml
@@ -76,6 +78,21 @@ def begin(deployment: Deployment, superlink: SuperLink, name: str = "first") -> 
 def resume_and_fail(deployment: Deployment) -> None:
     with pytest.raises(DeploymentError, match="the run ended as 'finished:failed'"):
         resume_deployed(deployment, "first", print)
+
+
+def test_an_experiment_that_is_none_for_sites_is_refused(deployment: Deployment) -> None:
+    with pytest.raises(ConfigError, match=r"data\.source = 'digits' is not allowed: 'sites'"):
+        deployed_config(deployment, load_config(DIGITS), datetime.now(UTC))
+
+
+def test_an_experiment_over_what_is_left_waits_for_as_many(deployment: Deployment, superlink: SuperLink) -> None:
+    deployment = revoke_client(deployment, 1)
+    for number in (2, 4):
+        loaded = load_config(DIGITS, [*FOR_SITES, f"clients.number={number}"])
+        with pytest.raises(ConfigError, match=rf"clients\.number = {number} is not allowed: 3; .* client 0, 2"):
+            deployed_config(deployment, loaded, datetime.now(UTC))
+    loaded = load_config(DIGITS, [*FOR_SITES, "clients.number=3"])
+    assert deployed_config(deployment, loaded, datetime.now(UTC)).clients.min_available_nodes == 2
 
 
 def test_each_time_that_a_run_is_resumed_sites_are_told_of_all_before(
