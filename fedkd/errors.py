@@ -11,7 +11,7 @@
     ├── RoundError                  a federation that cannot go on
     ├── SecureAggregationError      a secure sum that is refused; `fedkd/secure_aggregation/errors.py` has its kinds
     ├── EngineError                 an engine that cannot start, or went down
-    ├── DeploymentError             a deployment's program failed, or its SuperLink does not answer
+    ├── DeploymentError             a deployment's program failed, its SuperLink does not answer, or a run goes on
     ├── RunFolderError              a run folder that cannot be written or read
     └── StudyError                  a study file that cannot be used, or does not fit the study's folder
 
@@ -118,7 +118,7 @@ class EngineError(FedkdError):
 
 
 class DeploymentError(FedkdError):
-    """A program that a deployment needs is missing or failed, or its SuperLink does not answer."""
+    """A program that a deployment needs is missing or failed, its SuperLink does not answer, or a run goes on."""
 
 
 class RunFolderError(FedkdError):

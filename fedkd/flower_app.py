@@ -14,6 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedkd.config import ExperimentConfig
 from fedkd.data.config import SITES
+from fedkd.errors import ConfigError
 from fedkd.experiment import RunObserver, resume, run
 from fedkd.federation.bundle import RESUMED_KEY
 from fedkd.federation.checkpoints import Checkpoints
@@ -35,6 +36,7 @@ def main(grid: Grid, context: Context) -> None:
     """Run the experiment that the run config holds, or go on with it where the run config says that it was begun.
 
     Raises:
+        ConfigError: it was begun, and the run config does not say under which name.
         FedkdError: as `fedkd.experiment.run` does; Flower logs it as one line and counts the run as failed.
     """
     log_our_errors_as_lines()
@@ -45,6 +47,8 @@ def main(grid: Grid, context: Context) -> None:
 
     config = config_of(context)
     if context.run_config.get(RESUMED_KEY):
+        if not config.run.name:
+            raise ConfigError("run.name", "", "the name of the run folder to go on with")
         resume(Path(config.run.output) / config.run.name, _LoggingObserver(), federate=federate)
     else:
         run(config, _LoggingObserver(), federate)

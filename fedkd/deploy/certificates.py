@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -20,10 +21,11 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
     load_pem_private_key,
+    load_ssh_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fedkd.deploy.private_files import make_private_folder, write_once
+from fedkd.deploy.private_files import make_private_folder, write_if_other, write_once
 from fedkd.errors import ConfigError
 from fedkd.reporting.files import read_bytes
 
@@ -77,16 +79,19 @@ def make_certificate(authority: Path, folder: Path, name: str, hosts: Sequence[s
 
 def make_node_key(folder: Path) -> None:
     """Make the key by which Flower knows a client, `node.key`, and its public half, `node.pub`, as OpenSSH writes them.
+    A private key that is there stays; the public half follows from it.
 
     Raises:
+        ConfigError: a key that is there cannot be read, or is not elliptic.
         RunFolderError: they cannot be written.
     """
     make_private_folder(folder)
-    key = ec.generate_private_key(ec.SECP384R1())
-    if write_once(folder / "node.key", key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())):
-        public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-        (folder / "node.pub").unlink(missing_ok=True)
-        write_once(folder / "node.pub", public + b"\n")
+    path = folder / "node.key"
+    if not path.exists():
+        made = ec.generate_private_key(ec.SECP384R1())
+        write_once(path, made.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    public = _read_node_key(path).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    write_if_other(folder / "node.pub", public + b"\n")
 
 
 def make_secret(path: Path) -> None:
@@ -131,6 +136,18 @@ def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
         raise ConfigError("DIR", str(path), f"a private key as PEM, without a password ({cause})") from cause
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ConfigError("DIR", str(path), "an elliptic-curve private key")
+    return key
+
+
+def _read_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = load_ssh_private_key(read_bytes(path), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ConfigError(
+            "node.key", str(path), "an elliptic-curve private key in OpenSSH's format, without a password"
+        )
     return key
 
 

@@ -20,7 +20,7 @@ from fedkd.deploy.site_keys import (
     read_public_identity,
     read_public_node_key,
 )
-from fedkd.deploy.sites import hand_out, make_site, put_away
+from fedkd.deploy.sites import hand_out, make_site, put_away, put_away_keys, put_away_state
 from fedkd.errors import ConfigError
 from fedkd.federation.identities import identity_path
 from fedkd.reporting.files import naming_failures
@@ -52,8 +52,8 @@ def revoke_client(deployment: Deployment, client: int) -> Deployment:
 
 
 def renew_client(deployment: Deployment, client: int) -> Deployment:
-    """Give a client new keys under its old number, where it was; its old ones are refused from now on. `start`
-    registers them.
+    """Give a client new keys under its old number, where it was; its old ones are refused from now on. Its policy, its
+    count of rounds and its audit log stay as they are. `start` registers the new keys.
 
     Raises:
         ConfigError: there is no such client, or it makes its keys itself.
@@ -62,13 +62,15 @@ def renew_client(deployment: Deployment, client: int) -> Deployment:
     deployment.require_client(client)
     if client in deployment.settings.own_keys:
         raise ConfigError("CLIENT", client, "a client whose keys were made here; `fedkd deploy hand-over --keys …`")
-    elsewhere = deployment.settings.elsewhere
-    changed = _with_client(_without(deployment, client), client)
-    return _written(changed.changed(elsewhere=elsewhere))
+    unregister(deployment, client)
+    put_away_keys(deployment, client)
+    make_site(deployment, client)
+    return _written(deployment)
 
 
 def hand_over(deployment: Deployment, client: int, keys: Path | None = None) -> Deployment:
-    """Note that a client runs on a host of its own from now on, so that none is started here.
+    """Note that a client runs on a host of its own from now on, so that none is started here. The state that it had
+    here is put away, for no state may be in two places: it begins with an empty one there.
 
     Args:
         deployment: its deployment.
@@ -84,9 +86,11 @@ def hand_over(deployment: Deployment, client: int, keys: Path | None = None) -> 
     settings = deployment.settings
     elsewhere = tuple(sorted({*settings.elsewhere, client}))
     if keys is None:
+        _leave(deployment, client)
         return _written(deployment.changed(elsewhere=elsewhere))
     node, identity = read_public_node_key(keys), read_public_identity(keys)
     unregister(deployment, client)
+    _leave(deployment, client)
     own = deployment.site(client) / "keys"
     made_here = [own / name for name in (NODE_KEY, NODE_PUBLIC, IDENTITY, IDENTITY_PUBLIC)]
     for path in (*made_here, identity_path(deployment.identities, client)):
@@ -96,6 +100,12 @@ def hand_over(deployment: Deployment, client: int, keys: Path | None = None) -> 
     write_once(own / IDENTITY_PUBLIC, identity.hex().encode() + b"\n")
     own_keys = tuple(sorted({*settings.own_keys, client}))
     return _written(deployment.changed(elsewhere=elsewhere, own_keys=own_keys))
+
+
+def _leave(deployment: Deployment, client: int) -> None:
+    """Put the state of a client away that has run here; of one elsewhere, it is not here."""
+    if client in deployment.clients_here:
+        put_away_state(deployment, client)
 
 
 def _with_client(deployment: Deployment, client: int) -> Deployment:

@@ -70,9 +70,12 @@ def write_engine_files(deployment: Deployment) -> None:
 
 def _environment(deployment: Deployment) -> str:
     settings = deployment.settings
+    files = [settings.compose]
+    if deployment.clients_here:  # docker-compose 1.29 takes a file without services for one of the first format
+        files.append(str(deployment.folder / CLIENTS))
     values = {
         "COMPOSE_PROJECT_NAME": settings.project,
-        "COMPOSE_FILE": f"{settings.compose}:{deployment.folder / CLIENTS}",
+        "COMPOSE_FILE": ":".join(files),
         "FEDKD_IMAGE": settings.image,
         "FEDKD_UID": settings.uid,
         "FEDKD_GID": settings.gid,

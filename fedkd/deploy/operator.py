@@ -6,16 +6,18 @@ import json
 import os
 import subprocess
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fedkd.deploy.folder import Deployment
-from fedkd.errors import DeploymentError
+from fedkd.errors import DeploymentError, RunFolderError
 from fedkd.reporting.files import read_json_object, to_toml, write_atomically
 
 _CONNECTION = "fedkd"
 _REGISTERED, _RUNS = "registered.json", "runs.json"
+_MANY_RUNS = 100_000
+"""Flower lists the newest 20 runs unless it is told otherwise."""
 
 
 def write_connection(deployment: Deployment) -> None:
@@ -133,22 +135,38 @@ def run_status(deployment: Deployment, run_id: str) -> str:
     return str(runs[0]["status"])
 
 
-def run_ids(deployment: Deployment) -> dict[str, str]:
-    """Flower's id of each run that was started here, by the name of its folder; of the last where it was resumed.
+def runs_that_go_on(deployment: Deployment) -> dict[str, str]:
+    """Status of each run that has not ended, in Flower's words, by its id.
+
+    Raises:
+        DeploymentError: the SuperLink does not answer.
+    """
+    runs = _asked(deployment, "list", _CONNECTION, "--limit", str(_MANY_RUNS)).get("runs", ())
+    statuses = {str(run["run-id"]): str(run["status"]) for run in runs}
+    return {run_id: status for run_id, status in statuses.items() if not status.startswith("finished")}
+
+
+def run_ids(deployment: Deployment) -> dict[str, tuple[str, ...]]:
+    """Flower's ids of each run that was started here, by the name of its folder: one, and one more for each time that
+    it was resumed, oldest first.
 
     Raises:
         RunFolderError: the file that holds them is damaged.
     """
-    return {name: str(run_id) for name, run_id in _noted(deployment, _RUNS).items()}
+    noted = _noted(deployment, _RUNS)
+    for name, ids in noted.items():
+        if not isinstance(ids, list) or not ids or not all(isinstance(each, str) and each.isdecimal() for each in ids):
+            raise RunFolderError(f"{deployment.operator / _RUNS} is damaged: {name} has no list of run ids")
+    return {name: tuple(ids) for name, ids in noted.items()}
 
 
-def note_run(deployment: Deployment, name: str, run_id: str) -> None:
-    """Write down which run writes into which folder.
+def note_run(deployment: Deployment, name: str, ids: Sequence[str]) -> None:
+    """Write down which runs have written into a folder, oldest first.
 
     Raises:
         RunFolderError: it cannot be written.
     """
-    _note(deployment, _RUNS, {**run_ids(deployment), name: run_id})
+    _note(deployment, _RUNS, {**run_ids(deployment), name: ids})
 
 
 def _write_node_ids(deployment: Deployment, nodes: dict[int, str]) -> None:
@@ -160,7 +178,7 @@ def _noted(deployment: Deployment, name: str) -> dict[str, Any]:
     return read_json_object(path) if path.is_file() else {}
 
 
-def _note(deployment: Deployment, name: str, content: dict[str, str]) -> None:
+def _note(deployment: Deployment, name: str, content: Mapping[str, str | Sequence[str]]) -> None:
     write_atomically(deployment.operator / name, json.dumps(content, indent=2).encode() + b"\n")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fedkd.reporting.files import naming_failures
+from fedkd.reporting.files import naming_failures, read_bytes, write_atomically
 
 
 def make_private_folder(path: Path) -> Path:
@@ -42,6 +42,16 @@ def write_once(path: Path, content: bytes) -> bool:
         finally:
             neighbour.unlink()
     return True
+
+
+def write_if_other(path: Path, content: bytes) -> None:
+    """Write a private file, mode 0600, in one step, unless it holds this already.
+
+    Raises:
+        RunFolderError: it cannot be read or written.
+    """
+    if not path.exists() or read_bytes(path) != content:
+        write_atomically(path, content, 0o600)
 
 
 def give_to(folder: Path, uid: int, gid: int) -> None:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fedkd.config import ExperimentConfig, load_config
 from fedkd.deploy.engine import compose, remove_unused_networks
 from fedkd.deploy.folder import Deployment
-from fedkd.deploy.operator import list_nodes, note_run, register, run_ids, run_log, run_status, stop_run, submit
+from fedkd.deploy.operator import (
+    list_nodes,
+    note_run,
+    register,
+    run_ids,
+    run_log,
+    run_status,
+    runs_that_go_on,
+    stop_run,
+    submit,
+)
 from fedkd.errors import ConfigError, DeploymentError
 from fedkd.federation.bundle import EXPERIMENT_KEY, RESUMED_KEY, write_app
 from fedkd.reporting import RunStore, run_name
@@ -57,16 +67,21 @@ def run_deployed(
         show: told every line of the run's log.
 
     Raises:
-        ConfigError: the experiment is none for sites, or for another number of clients.
-        DeploymentError: the SuperLink does not answer, or the run failed.
+        ConfigError: the experiment is none for sites, or for another number of clients; its run folder is there.
+        DeploymentError: a run of this name is still going, the SuperLink does not answer, or the run failed.
     """
     roster = f"secure_aggregation.identities={_ROSTER_IN_CONTAINER}"  # wherever the file's author has it
     config = deployed_config(deployment, load_config(config_path, [*overrides, roster]), datetime.now(UTC))
-    return _run(deployment, config, "", show)
+    name = config.run.name
+    if (deployment.runs / name).exists():
+        raise ConfigError("run.name", name, f"a name that is free in {deployment.runs}; `fedkd deploy resume` goes on")
+    _require_ended(deployment, name, run_ids(deployment).get(name, ()))  # it may not have made its folder yet
+    return _run(deployment, config, (), show)
 
 
 def resume_deployed(deployment: Deployment, name: str, show: Callable[[str], None]) -> Path:
-    """Go on with a run that ended too early, from the snapshot after its last whole round; returns its run folder.
+    """Go on with a run that ended too early, from the snapshot after its last whole round; returns its run folder. It
+    waits for no more clients than the deployment has now.
 
     Args:
         deployment: the one that it was run on.
@@ -78,8 +93,12 @@ def resume_deployed(deployment: Deployment, name: str, show: Callable[[str], Non
         DeploymentError: it is still going, the SuperLink does not answer, or the run failed.
         RunFolderError: its folder is damaged.
     """
-    before = _run_id(deployment, name)
+    before = _run_ids(deployment, name)
     config = load_config(RunStore.open(deployment.runs / name).config_path)
+    _require_ended(deployment, name, before)
+    there = min(config.clients.min_available_nodes or config.clients.number, len(deployment.settings.clients))
+    clients = config.clients.model_copy(update={"min_available_nodes": there})  # some may have been revoked since
+    config = config.model_copy(update={"clients": clients})
     return _run(deployment, config, before, show)
 
 
@@ -90,26 +109,34 @@ def stop_deployed(deployment: Deployment, name: str) -> None:
         ConfigError: this deployment has started no such run.
         DeploymentError: the SuperLink does not answer, or the run has ended.
     """
-    stop_run(deployment, _run_id(deployment, name))
+    stop_run(deployment, _run_ids(deployment, name)[-1])
 
 
-def _run_id(deployment: Deployment, name: str) -> str:
+def _run_ids(deployment: Deployment, name: str) -> tuple[str, ...]:
     known = run_ids(deployment)
     if name not in known:
         raise ConfigError("NAME", name, f"a run that was started here: {', '.join(known) or 'there is none'}")
     return known[name]
 
 
-def _run(deployment: Deployment, config: ExperimentConfig, resumed: str, show: Callable[[str], None]) -> Path:
+def _require_ended(deployment: Deployment, name: str, ids: Sequence[str]) -> None:
+    """Two runs must not write into one folder; a run that the SuperLink does not know has ended."""
+    going = runs_that_go_on(deployment) if ids else {}
+    for run_id in ids:
+        if run_id in going:
+            raise DeploymentError(f"run {name} is {going[run_id]} (id {run_id}); `fedkd deploy stop` ends it")
+
+
+def _run(deployment: Deployment, config: ExperimentConfig, resumed: Sequence[str], show: Callable[[str], None]) -> Path:
     """Submit the app, follow its log, and tell success from failure."""
     with tempfile.TemporaryDirectory(prefix="fedkd-") as folder:
         app, run_config = Path(folder) / "app", Path(folder) / "run.toml"
         write_app(app)
         with naming_failures("write", run_config):
-            values = {EXPERIMENT_KEY: config.model_dump_json(), RESUMED_KEY: resumed}
+            values = {EXPERIMENT_KEY: config.model_dump_json(), RESUMED_KEY: ",".join(resumed)}
             run_config.write_text(to_toml(values), encoding="utf-8")
         run_id = submit(deployment, app, run_config)
-    note_run(deployment, config.run.name, run_id)
+    note_run(deployment, config.run.name, (*resumed, run_id))
     last = ""
     for last in run_log(deployment, run_id):
         show(last)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from fedkd.deploy.certificates import make_node_key
-from fedkd.deploy.private_files import make_private_folder, write_once
+from fedkd.deploy.private_files import make_private_folder, write_if_other
 from fedkd.errors import ConfigError
 from fedkd.federation.identities import make_identity
 from fedkd.reporting.files import read_bytes
@@ -25,16 +25,17 @@ _PUBLIC_BYTES = 32
 
 
 def make_site_keys(folder: Path) -> None:
-    """Make what is missing of the four files; a private key that is there stays.
+    """Make what is missing of the four files; a private key that is there stays, and the public halves follow from the
+    private ones.
 
     Raises:
-        ConfigError: an identity that is there cannot be read.
+        ConfigError: a key that is there cannot be read.
         RunFolderError: something cannot be written.
     """
     make_private_folder(folder)
     make_node_key(folder)
     public = make_identity(folder / IDENTITY)
-    write_once(folder / IDENTITY_PUBLIC, public.hex().encode() + b"\n")
+    write_if_other(folder / IDENTITY_PUBLIC, public.hex().encode() + b"\n")
 
 
 def read_public_identity(folder: Path) -> bytes:

@@ -97,14 +97,42 @@ def put_away(deployment: Deployment, client: int) -> None:
     Raises:
         RunFolderError: it cannot be moved.
     """
+    target = _free_place(deployment, client)
+    _move(deployment.site(client), target)
+    _move(identity_path(deployment.identities, client), target / IDENTITY)
+
+
+def put_away_keys(deployment: Deployment, client: int) -> None:
+    """Move a client's keys and its identity to `revoked/`; its policy, its state and its audit log stay.
+
+    Raises:
+        RunFolderError: they cannot be moved.
+    """
+    target = make_private_folder(_free_place(deployment, client))
+    _move(deployment.site(client) / "keys", target / "keys")
+    _move(identity_path(deployment.identities, client), target / IDENTITY)
+
+
+def put_away_state(deployment: Deployment, client: int) -> None:
+    """Move a client's state to `revoked/`; an empty folder takes its place.
+
+    Raises:
+        RunFolderError: it cannot be moved.
+    """
+    state = deployment.site(client) / "state"
+    _move(state, make_private_folder(_free_place(deployment, client)) / "state")
+    make_private_folder(state)
+
+
+def _free_place(deployment: Deployment, client: int) -> Path:
     revoked = make_private_folder(deployment.folder / "revoked")
-    number = sum(1 for _ in revoked.glob(f"client-{client}-*"))
-    target = revoked / f"client-{client}-{number}"
-    identity = identity_path(deployment.identities, client)
-    with naming_failures("move", deployment.site(client)):
-        shutil.move(deployment.site(client), target)
-        if identity.exists():
-            shutil.move(identity, target / IDENTITY)
+    return revoked / f"client-{client}-{sum(1 for _ in revoked.glob(f'client-{client}-*'))}"
+
+
+def _move(source: Path, target: Path) -> None:
+    with naming_failures("move", source):
+        if source.exists():
+            shutil.move(source, target)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -23,7 +23,8 @@ EXPERIMENT_KEY = "experiment"
 """Key of Flower's run config that holds the resolved configuration as JSON."""
 
 RESUMED_KEY = "resumed"
-"""Key of Flower's run config that holds the id of the run that this one goes on with; empty where it begins anew."""
+"""Key of Flower's run config that holds the ids of the runs that this one goes on with, oldest first, with commas
+between them; empty where it begins anew."""
 
 
 def app_manifest(server_app: str = "fedkd.flower_app:app", **run_config: str) -> dict[str, Any]:

@@ -82,7 +82,11 @@ def test_renewed_keys_serve_and_the_old_ones_are_refused(trial, stranger) -> Non
     changed = renew_client(trial.deployment, 0)
     assert start(changed, restart=True) == [0]
     trial.wait_until_online(3)
-    assert REFUSED in stranger(trial.folder / "revoked" / "client-0-0")
+
+    def old_keys(keys: Path) -> None:
+        shutil.copytree(trial.folder / "revoked" / "client-0-0" / "keys", keys, dirs_exist_ok=True)
+
+    assert REFUSED in stranger(changed.site(0), old_keys)
     trial.run("renewed", "run.rounds=1", "secure_aggregation.enabled=true", "secure_aggregation.trust=active")
     assert trial.record("renewed").history[0].replied == (0, 1, 2)
 

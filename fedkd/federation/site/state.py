@@ -5,12 +5,14 @@ it. Every file is written whole or not at all, and its owner alone may read it.
     STATE/run/<run id>/<name>   one file a record of Flower's `Context.state`
 
 A site serves one run at a time: the first message of another run removes what was kept for the one before. Where it
-goes on with that one, it takes the model over, and nothing else: secrets serve one run.
+goes on with that one, it takes the model over, and nothing else: secrets serve one run. A run may have been resumed
+several times, and a site may have been away each time: the model is that of the newest of them that was here.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +23,8 @@ from fedkd.errors import RunFolderError
 from fedkd.federation.client_app import MODEL
 from fedkd.federation.engines.internals import pack_records, unpack_records
 from fedkd.reporting.files import naming_failures, write_atomically
+
+logger = logging.getLogger(__name__)
 
 _OWNER_ONLY, _USAGE, _RUNS = 0o600, "usage.json", "run"
 
@@ -55,16 +59,21 @@ class SiteState:
     def load(self, run_id: int, resumed: str = "") -> RecordDict:
         """What was kept after the last message of this run; before its first, the model of the run that it resumes.
 
+        Args:
+            run_id: of the run that is served.
+            resumed: ids of the runs that it goes on with, oldest first, with commas between them.
+
         Raises:
             RunFolderError: the files cannot be read, or are damaged.
         """
         runs, own = self.folder / _RUNS, self._of(run_id)
         with naming_failures("read", own):
-            if resumed.isdecimal() and not own.exists() and (model := runs / resumed / MODEL).exists():
-                own.mkdir(mode=0o700)
-                model.rename(own / MODEL)
+            if not own.exists():
+                _take_over(runs, resumed, own)
             for other in runs.glob("*"):
                 if other != own:
+                    if (other / MODEL).exists():
+                        logger.warning("the model of run %s is removed: run %d takes its place", other.name, run_id)
                     shutil.rmtree(other)
             packed = {path.name: path.read_bytes() for path in own.glob("[!.]*")}
         records = RecordDict()
@@ -124,3 +133,16 @@ class SiteState:
 
     def _of(self, run_id: int) -> Path:
         return self.folder / _RUNS / str(run_id)
+
+
+def _take_over(runs: Path, resumed: str, own: Path) -> None:
+    """Let the newest resumed run that has a model here be this one, with nothing but that model. Up to the rename,
+    which is one step, it is still the old one's.
+    """
+    known = [runs / run_id for run_id in resumed.split(",") if run_id.isdecimal()]
+    newest = next((folder for folder in reversed(known) if (folder / MODEL).exists()), None)
+    if newest is not None:
+        for path in list(newest.iterdir()):
+            if path.name != MODEL:
+                path.unlink()
+        newest.rename(own)

@@ -15,7 +15,6 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 from typer.testing import CliRunner
 
 from fedkd.cli import app
-from fedkd.config import load_config
 from fedkd.deploy import (
     Deployment,
     add_client,
@@ -25,18 +24,14 @@ from fedkd.deploy import (
     open_deployment,
     renew_client,
     renew_server,
-    resume_deployed,
     revoke_client,
-    stop_deployed,
 )
 from fedkd.deploy import operator as flower
-from fedkd.deploy.running import deployed_config
 from fedkd.errors import ConfigError
 from fedkd.federation.identities import read_credentials, read_roster
 from fedkd.federation.site.settings import load_site
 
 COMPOSE = Path(__file__).parents[3] / "docker" / "compose.yaml"
-DIGITS = Path(__file__).parents[3] / "simulations" / "digits.toml"
 
 
 @pytest.fixture
@@ -139,17 +134,32 @@ def test_a_revoked_clients_keys_are_put_away_and_refused(
         revoke_client(left, 0)
 
 
+def test_a_client_with_new_keys_keeps_its_policy_its_count_and_its_audit_log(
+    deployment: Deployment, unasked: list[tuple[str, ...]]
+) -> None:
+    site = deployment.site(1)
+    with (site / "SITE.toml").open("a") as file:
+        file.write("maximum_rounds = 7\n")
+    (site / ".env").write_text("FEDKD_DATA=/elsewhere\n")
+    (site / "state" / "usage.json").write_text('{"rounds": 6}')
+    (site / "state" / "audit.jsonl").write_text("{}\n")
+    before = content(site)
+    renew_client(deployment, 1)
+    after = content(site)
+    assert load_site(site / "SITE.toml").policy.maximum_rounds == 7
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    assert changed == {f"keys/{name}" for name in ("node.key", "node.pub", "identity.pem", "roster.json")}
+    put_away = content(deployment.folder / "revoked" / "client-1-0")
+    assert put_away["keys/node.key"] == before["keys/node.key"]
+    assert put_away["identity.pem"] == before["keys/identity.pem"]
+
+
 def test_a_renewed_server_keeps_its_authority(deployment: Deployment) -> None:
     before = content(deployment.folder)
     renew_server(deployment)
     after = content(deployment.folder)
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {name for name in before if name.startswith("server/keys/")}
-
-
-def test_an_experiment_that_is_none_for_sites_is_refused(deployment: Deployment) -> None:
-    with pytest.raises(ConfigError, match=r"data\.source = 'digits' is not allowed: 'sites'"):
-        deployed_config(deployment, load_config(DIGITS), datetime.now(UTC))
 
 
 @pytest.mark.parametrize(
@@ -200,17 +210,6 @@ def test_a_revoked_clients_number_stays_free_and_the_others_keep_theirs(
     assert changed.settings.num_clients == 3
 
 
-def test_an_experiment_over_what_is_left_waits_for_as_many(tmp_path: Path, unasked: list[tuple[str, ...]]) -> None:
-    deployment = revoke_client(initialise(tmp_path / "fed", 3, "server.example", compose=COMPOSE), 1)
-    changes = ["data.source=sites", "data.classes=['a','b']", "run.bounds=false", "run.evaluate_clients_every=0"]
-    for number in (2, 4):
-        loaded = load_config(DIGITS, [*changes, f"clients.number={number}"])
-        with pytest.raises(ConfigError, match=rf"clients\.number = {number} is not allowed: 3; .* client 0, 2"):
-            deployed_config(deployment, loaded, datetime.now(UTC))
-    loaded = load_config(DIGITS, [*changes, "clients.number=3"])
-    assert deployed_config(deployment, loaded, datetime.now(UTC)).clients.min_available_nodes == 2
-
-
 def test_the_last_client_is_not_revoked(tmp_path: Path, unasked: list[tuple[str, ...]]) -> None:
     deployment = initialise(tmp_path / "fed", 1, "server.example", compose=COMPOSE)
     with pytest.raises(ConfigError, match="CLIENT = 0 is not allowed: a client that is not the last one"):
@@ -245,8 +244,28 @@ def test_a_client_elsewhere_is_not_started_here_and_stays_elsewhere(
 ) -> None:
     changed = hand_over(deployment, 0)
     assert changed.clients_here == (1,)
+    assert f"COMPOSE_FILE={COMPOSE}:{changed.folder}/compose.clients.yaml\n" in (changed.folder / ".env").read_text()
     assert renew_client(changed, 0).clients_here == (1,)
     assert "client-0" not in (changed.folder / "compose.clients.yaml").read_text()
+
+
+def test_a_client_that_moves_leaves_its_state_behind(deployment: Deployment, unasked: list[tuple[str, ...]]) -> None:
+    state = deployment.site(0) / "state"
+    (state / "usage.json").write_text('{"rounds": 6}')
+    changed = hand_over(deployment, 0)
+    assert not list(state.iterdir())
+    assert content(deployment.folder / "revoked") == {"client-0-0/state/usage.json": b'{"rounds": 6}'}
+    hand_over(changed, 0)
+    assert len(list((deployment.folder / "revoked").iterdir())) == 1
+
+
+def test_the_engine_reads_no_file_of_clients_where_none_runs_here(
+    deployment: Deployment, unasked: list[tuple[str, ...]]
+) -> None:
+    changed = hand_over(hand_over(deployment, 0), 1)
+    assert f"COMPOSE_FILE={COMPOSE}\n" in (changed.folder / ".env").read_text()
+    added, _ = add_client(changed)
+    assert "/compose.clients.yaml\n" in (added.folder / ".env").read_text()
 
 
 @pytest.mark.parametrize(
@@ -261,13 +280,3 @@ def test_what_is_no_public_key_is_refused(
     with pytest.raises(ConfigError, match=said):
         hand_over(deployment, 1, tmp_path / "made")
     assert content(deployment.folder) == before
-
-
-def test_a_run_that_was_not_started_here_is_neither_stopped_nor_resumed(
-    deployment: Deployment, unasked: list[tuple[str, ...]]
-) -> None:
-    flower.note_run(deployment, "first", "17")
-    stop_deployed(deployment, "first")
-    assert unasked == [("stop", "17", "fedkd")]
-    with pytest.raises(ConfigError, match="NAME = 'other' is not allowed: a run that was started here: first"):
-        resume_deployed(deployment, "other", print)

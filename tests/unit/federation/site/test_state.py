@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,47 @@ def test_a_run_that_goes_on_with_another_takes_its_model_and_no_secret(tmp_path:
     assert not (tmp_path / "run" / "7").exists()
     state.save(8, records(0.25, b"t"))
     assert state.load(8, resumed="7").array_records["model"]["w"].numpy().tolist() == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("here", "taken"),
+    [({7: 0.5, 8: 0.25}, 0.25), ({7: 0.5}, 0.5), ({6: 1.0, 8: 0.25}, 0.25)],
+    ids=["both", "away in the second", "and one of another run"],
+)
+def test_of_a_run_that_was_resumed_before_the_newest_model_is_taken(
+    here: dict[int, float], taken: float, tmp_path: Path
+) -> None:
+    for run_id, value in here.items():
+        SiteState(tmp_path).save(run_id, records(value, b"s"))
+    kept = SiteState(tmp_path).load(9, resumed="7,8")
+    assert set(kept) == {"model"}
+    assert kept.array_records["model"]["w"].numpy().tolist() == [taken]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["9"]
+
+
+def test_a_take_over_that_is_cut_off_loses_no_model_and_keeps_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SiteState(tmp_path).save(7, records(0.5, b"a secret"))
+
+    def cut_off(*_: object) -> None:
+        raise OSError(5, "the power went")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", cut_off)
+        with pytest.raises(RunFolderError, match="the power went"):
+            SiteState(tmp_path).load(8, resumed="7")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["model"]
+    assert SiteState(tmp_path).load(8, resumed="7").array_records["model"]["w"].numpy().tolist() == [0.5]
+
+
+def test_a_model_that_is_removed_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "fedkd"):
+        SiteState(tmp_path).save(7, records(0.5, b"s"))
+        SiteState(tmp_path).load(8, resumed="7")
+        assert not caplog.messages
+        SiteState(tmp_path).load(9, resumed="6")
+    assert caplog.messages == ["the model of run 8 is removed: run 9 takes its place"]
 
 
 @pytest.mark.parametrize("resumed", ["", "9", "../7"])
