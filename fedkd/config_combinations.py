@@ -68,6 +68,10 @@ def check_combinations(config: ExperimentConfig) -> None:
         raise ConfigError(
             "student.shards", student.shards, f"at most half of student.batch_size, which is {student.batch_size}"
         )
+    if student.shards > 1 and student.terms:
+        raise ConfigError(
+            "student.shards", student.shards, "1 with student.terms: a part of a batch has not the batch's relations"
+        )
     if config.data.source == SITES:
         _check_sites(config)
     if config.secure_aggregation.enabled:
