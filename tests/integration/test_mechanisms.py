@@ -193,7 +193,11 @@ def test_clients_of_another_architecture_digest_by_the_keys_of_the_last_column()
     ("keys", "error", "said"),
     [
         ({"student.terms": [{"loss": "angle", "student": "feature"}]}, ModelError, "did you mean 'features'"),
-        ({"method.digestion.terms": [{"loss": "angle", "student": "heads"}]}, ModelError, "no module 'heads'"),
+        (
+            {"clients.models": ["mlp", "cnn"], "method.digestion.terms": [{"loss": "angle", "student": "heads"}]},
+            ModelError,
+            "no module 'heads'",
+        ),
         ({"method.batch_norm_alignment": True}, ConfigError, "without batch norm"),
     ],
 )
@@ -209,6 +213,7 @@ def test_a_run_folder_gives_further_losses_back(tmp_path) -> None:
     keys = {
         "student.terms": [{"loss": "angle", "student": "features", "weight": 0.1}],
         "method.digestion.terms": [{"loss": "distance"}],
+        "clients.models": ["mlp", "cnn"],
     }
     config = parse_config(nested(keys))
     store = RunStore.create(tmp_path, "run")

@@ -49,6 +49,26 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
         "method.public_per_round",
         "at most data.public.size, which is 10",
     ),
+    "relations where nobody distils": (
+        {"method": {"name": "fedavg"}, "student": {"terms": [DISTANCE]}},
+        "student.terms",
+        "none with fedavg, which distils no student",
+    ),
+    "relations for a student that a consensus has not": (
+        {"method": {"name": "fedmd"}, "student": {"terms": [DISTANCE]}},
+        "student.terms",
+        "none with fedmd",
+    ),
+    "relations for clients that adopt the student": (
+        {"method": {"digestion": {"terms": [DISTANCE]}}, "clients": {"models": ["cnn"]}, "student": {"model": "cnn"}},
+        "method.digestion.terms",
+        "none with fkd and clients.models = ['cnn']: no client digests",
+    ),
+    "relations for clients whose weights are averaged": (
+        {"method": {"name": "feddf", "digestion": {"terms": [DISTANCE]}}},
+        "method.digestion.terms",
+        "none with feddf",
+    ),
     "relations of samples in different shards": (
         {"student": {"shards": 2, "terms": [DISTANCE]}},
         "student.shards",
