@@ -14,6 +14,7 @@ from fedkd.methods import REFERENCES, Method, build_method
 from fedkd.methods.objective import (
     check_batch_norm_alignment,
     check_hard_loss,
+    check_relations,
     check_soft_loss,
     check_temperature,
     check_temperature_selection,
@@ -94,7 +95,7 @@ def _losses_in_use(config: ExperimentConfig, built: Method) -> dict[str, str]:
 
 
 def _check_terms(config: ExperimentConfig, built: Method | None) -> None:
-    """Refuse further losses that nobody learns by."""
+    """Refuse further losses that nobody learns by, and those that need logits where there are probabilities."""
     method, student = config.method, config.student
     losses = {} if built is None else _losses_in_use(config, built)
     if student.terms and "student.loss" not in losses:
@@ -105,6 +106,8 @@ def _check_terms(config: ExperimentConfig, built: Method | None) -> None:
             _names(method.digestion.terms),
             f"none with {method.name} and clients.models = {list(config.clients.models)}: no client digests soft labels",
         )
+    check_relations("student.terms", student.terms, method)
+    check_relations("method.digestion.terms", method.digestion.terms, method)
 
 
 def _names(terms: Sequence[RelationConfig]) -> list[str]:

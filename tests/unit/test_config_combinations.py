@@ -69,6 +69,19 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
         "method.digestion.terms",
         "none with feddf",
     ),
+    "relations of log-probabilities": (
+        {"method": {"aggregator": "mean_probabilities"}, "student": {"terms": [DISTANCE]}},
+        "student.terms",
+        "none with method.aggregator = 'mean_probabilities', whose teacher is probabilities",
+    ),
+    "relations of log-probabilities, digested": (
+        {
+            "method": {"sharpening": "entropy_reduction", "digestion": {"terms": [DISTANCE]}},
+            "clients": {"models": ["cnn", "mlp"]},
+        },
+        "method.digestion.terms",
+        "none with method.sharpening = 'entropy_reduction'",
+    ),
     "relations of samples in different shards": (
         {"student": {"shards": 2, "terms": [DISTANCE]}},
         "student.shards",
@@ -98,6 +111,10 @@ POSSIBLE: dict[str, dict[str, Any]] = {
     "all clients each round": {"clients": {"number": 3, "min_train_nodes": 3, "min_replies": 3}},
     "one client": {"clients": {"number": 1, "min_train_nodes": 1}},
     "all public samples each round": {"method": {"public_per_round": 10}, "data": {"public": {"size": 10}}},
+    "relations of logits, digested": {
+        "method": {"digestion": {"terms": [DISTANCE]}},
+        "clients": {"models": ["cnn", "mlp"]},
+    },
     "relations of samples in one shard": {"student": {"shards": 1, "terms": [DISTANCE]}},
     "shards without relations": {"student": {"shards": 2}},
     "patience with samples to watch": {"student": {"patience": 2, "holdout_fraction": 0.1}},
