@@ -104,7 +104,7 @@ def _check_terms(config: ExperimentConfig, built: Method | None) -> None:
         raise ConfigError(
             "method.digestion.terms",
             _names(method.digestion.terms),
-            f"none with {method.name} and clients.models = {list(config.clients.models)}: no client digests soft labels",
+            f"none with {method.name} and clients.models = {list(config.clients.models)}: no client digests labels",
         )
     check_relations("student.terms", student.terms, method)
     check_relations("method.digestion.terms", method.digestion.terms, method)

@@ -24,7 +24,8 @@ class LabelledTexts:
         labels_N: class of each text, int64, not negative.
 
     Raises:
-        DataError: something that is no text, a blank one, one with half of a surrogate pair, different lengths, a wrong dtype, a negative label.
+        DataError: something that is no text, a blank one, one with half of a surrogate pair, different lengths, a
+            wrong dtype, a negative label.
     """
 
     texts: tuple[str, ...]
