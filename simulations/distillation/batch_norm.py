@@ -4,9 +4,10 @@
     python simulations/distillation/batch_norm.py --federation classes     # or brightness
 
 Two networks: one has learnt digits; the other goes on from there on the same digits faded (0.5 + 0.3·x, of pixels x in
-[−1, 1]), or inverted (−x), or has learnt the faded ones from a start of its own. The first answers faded and inverted digits through its
-own batch norm and through the other's. A federation: five clients, of few classes each or each with a brightness of its
-own, answer the public samples through their own batch norm, or through that of the student that they adopted.
+[−1, 1]), or inverted (−x), or has learnt the faded ones from a start of its own. The first answers faded and inverted
+digits through its own batch norm and through the other's. A federation: five clients, of few classes each or each with
+a brightness of its own, answer the public samples through their own batch norm, or through that of the student that
+they adopted.
 """
 
 from __future__ import annotations
