@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fedkd.aggregation import Aggregator, MeanAggregator
 from fedkd.config_errors import blaming_builder
 from fedkd.data.config import SITES
+from fedkd.distillation import RelationConfig
 from fedkd.errors import ConfigError
 from fedkd.methods import REFERENCES, Method, build_method
 from fedkd.methods.objective import (
     check_batch_norm_alignment,
     check_hard_loss,
+    check_relations,
     check_soft_loss,
     check_temperature,
     check_temperature_selection,
@@ -37,6 +40,7 @@ def check_combinations(config: ExperimentConfig) -> None:
         with blaming_builder(method.name):
             built = build_method(method)
     weights_travel = built is None or built.sends == "weights"
+    _check_terms(config, built)
     check_hard_loss(method.alpha, method.label_smoothing, labelled=config.data.public.labelled)
     if built is not None:
         check_soft_loss("method.digestion.loss", method.digestion.loss, method)
@@ -68,6 +72,10 @@ def check_combinations(config: ExperimentConfig) -> None:
         raise ConfigError(
             "student.shards", student.shards, f"at most half of student.batch_size, which is {student.batch_size}"
         )
+    if student.shards > 1 and student.terms:
+        raise ConfigError(
+            "student.shards", student.shards, "1 with student.terms: a part of a batch has not the batch's relations"
+        )
     if config.data.source == SITES:
         _check_sites(config)
     if config.secure_aggregation.enabled:
@@ -84,6 +92,26 @@ def _losses_in_use(config: ExperimentConfig, built: Method) -> dict[str, str]:
     if built.aggregate is not None and not set(config.clients.models) <= set(adopt_weights):
         losses["method.digestion.loss"] = digestion.loss
     return losses
+
+
+def _check_terms(config: ExperimentConfig, built: Method | None) -> None:
+    """Refuse further losses that nobody learns by, and those that need logits where there are probabilities."""
+    method, student = config.method, config.student
+    losses = {} if built is None else _losses_in_use(config, built)
+    if student.terms and "student.loss" not in losses:
+        raise ConfigError("student.terms", _names(student.terms), f"none with {method.name}, which distils no student")
+    if method.digestion.terms and "method.digestion.loss" not in losses:
+        raise ConfigError(
+            "method.digestion.terms",
+            _names(method.digestion.terms),
+            f"none with {method.name} and clients.models = {list(config.clients.models)}: no client digests labels",
+        )
+    check_relations("student.terms", student.terms, method)
+    check_relations("method.digestion.terms", method.digestion.terms, method)
+
+
+def _names(terms: Sequence[RelationConfig]) -> list[str]:
+    return [term.loss for term in terms]
 
 
 def _check_clients(config: ExperimentConfig) -> None:

@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from fedkd.data.source import Source
-from fedkd.data.texts import LabelledTexts
+from fedkd.data.texts import LabelledTexts, holds_half_a_pair
 from fedkd.errors import DataError, nearest
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -98,7 +98,7 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             values = json.loads(line)
-        except ValueError as cause:  # bad JSON, or bytes that are no UTF-8
+        except (ValueError, RecursionError) as cause:  # bad JSON, bytes that are no UTF-8, or nested too deep
             raise _refused(path, number, f"is no JSON ({cause})", "an object in UTF-8") from cause
         if not isinstance(values, dict):
             raise _refused(path, number, f"holds a {type(values).__name__}", "an object with a text and a label")
@@ -112,7 +112,7 @@ def _lines(path: Path) -> list[bytes]:
     if not path.is_file():
         raise DataError(f"jsonl file {str(path)!r} does not exist; expected a file of JSON lines, or a folder of them")
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as cause:
         raise DataError(f"jsonl file {str(path)!r} cannot be read ({cause})") from cause
     return content.split(b"\n")
@@ -123,7 +123,7 @@ def _text(path: Path, line: int, values: dict[str, Any]) -> str:
     if not isinstance(text, str) or not text.strip():
         found = "an empty text" if isinstance(text, str) else f"a {type(text).__name__} as text"
         raise _refused(path, line, f"holds {found}", "a string that is not blank")
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if holds_half_a_pair(text):
         raise _refused(path, line, "holds half of a surrogate pair in its text", "characters of Unicode")
     return text
 

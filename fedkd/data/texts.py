@@ -24,7 +24,8 @@ class LabelledTexts:
         labels_N: class of each text, int64, not negative.
 
     Raises:
-        DataError: something that is no text, a blank one, different lengths, a wrong dtype, a negative label.
+        DataError: something that is no text, a blank one, one with half of a surrogate pair, different lengths, a
+            wrong dtype, a negative label.
     """
 
     texts: tuple[str, ...]
@@ -35,6 +36,8 @@ class LabelledTexts:
             if not isinstance(text, str) or not text.strip():
                 what = "blank" if isinstance(text, str) else f"a {type(text).__name__}"
                 raise DataError(f"texts[{position}] is {what}; allowed: a text that is not blank")
+            if holds_half_a_pair(text):
+                raise DataError(f"texts[{position}] holds half of a surrogate pair; allowed: characters of Unicode")
         check_labels(self.labels_N, len(self.texts), "texts")
 
     def __len__(self) -> int:
@@ -91,6 +94,15 @@ class LabelledTokens:
     def digest(self) -> str:
         """Return the SHA-256 over shape, dtype and bytes of tokens and labels, as 64 hexadecimal digits."""
         return sha256_of(self.tokens_NL, self.labels_N.astype("<i8"))
+
+
+def holds_half_a_pair(text: str) -> bool:
+    """Whether a text has a code point that is half of a surrogate pair: it has no UTF-8, hence no tokens."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def check_tokens(tokens_NL: Any) -> None:

@@ -94,9 +94,11 @@ class Vocabulary:
     def _tokenizer(self) -> Any:
         library = _library()
         try:
-            return library.Tokenizer.from_str(self.definition)
+            tokenizer = library.Tokenizer.from_str(self.definition)
         except Exception as cause:  # the library raises no narrower type
             raise DataError(f"the vocabulary cannot be read ({' '.join(str(cause).split())})") from cause
+        tokenizer.encode_special_tokens = True  # a text that says [PAD] is no padding; no definition keeps this
+        return tokenizer
 
     def __getstate__(self) -> dict[str, str]:
         return {"definition": self.definition}

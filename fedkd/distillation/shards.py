@@ -6,7 +6,8 @@
 Guarantees:
     - The result depends on the number of shards S, never on how many workers share them: equal bits for one worker
       and for S (shard s belongs to worker s mod workers; sums are taken in the order of shards, in float32).
-    - Without batch normalisation and dropout a step in shards is the whole batch's step, up to rounding.
+    - Without batch normalisation, dropout and terms a step in shards is the whole batch's step, up to rounding. Terms
+      see one shard at a time: a mean over samples stays the same, relations between samples of two shards are lost.
     - Batch normalisation normalises each shard by its own statistics ("ghost" batches: Hoffer et al. 2017,
       arXiv:1705.08741); the running statistics move once per step, to the shards' mean, weighted by samples.
     - Dropout draws a stream of its own for each step and shard.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fedkd.distillation import StudentConfig
+from fedkd.distillation import RelationConfig, StudentConfig
 from fedkd.errors import ConfigError
 from fedkd.losses.kd import DIVERGENCES
 from fedkd.methods.base import Method, MethodConfig
@@ -38,12 +38,29 @@ def check_soft_loss(key: str, loss: str, method: MethodConfig) -> None:
     Raises:
         ConfigError: names the loss, and the key that makes the teacher a distribution.
     """
-    if loss in DIVERGENCES:
-        return
+    if loss not in DIVERGENCES:
+        _check_logits(key, loss, f"one of {', '.join(DIVERGENCES)}", method)
+
+
+def check_relations(key: str, terms: Sequence[RelationConfig], method: MethodConfig) -> None:
+    """Refuse relations between the teacher's logits where the teacher is a distribution, as `check_soft_loss` does.
+
+    Args:
+        key: dotted path of the terms.
+        terms: further losses.
+        method: says how the teacher is made, where it has such keys.
+
+    Raises:
+        ConfigError: names the terms, and the key that makes the teacher a distribution.
+    """
+    if terms:
+        _check_logits(key, [term.loss for term in terms], "none", method)
+
+
+def _check_logits(key: str, given: object, allowed: str, method: MethodConfig) -> None:
     for maker, value in (("aggregator", "mean_probabilities"), ("sharpening", "entropy_reduction")):
         if getattr(method, maker, None) == value:
-            allowed = f"one of {', '.join(DIVERGENCES)} with method.{maker} = {value!r}, whose teacher is probabilities"
-            raise ConfigError(key, loss, allowed)
+            raise ConfigError(key, given, f"{allowed} with method.{maker} = {value!r}, whose teacher is probabilities")
 
 
 def check_temperature(losses: Mapping[str, str], temperature: float) -> None:

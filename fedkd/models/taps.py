@@ -37,6 +37,7 @@ class FeatureTaps:
                 known = ", ".join(filter(None, modules))
                 raise ModelError(f"the model has no module {name!r}{nearest(name, modules)}: it has {known}")
         self._features: dict[str, Tensor] = {}
+        self._versions: dict[str, int] = {}
         self._hooks = [model.register_forward_pre_hook(self._forget)] if self._names else []
         self._hooks += [modules[name].register_forward_hook(self._keeper(name)) for name in self._names]
 
@@ -45,11 +46,18 @@ class FeatureTaps:
         """The outputs of the tapped modules at the model's latest call, by name.
 
         Raises:
-            ModelError: a module was not reached in it, or the model was not called.
+            ModelError: a module was not reached in it, or the model was not called; or an output was overwritten
+                behind its module, as by `nn.ReLU(inplace=True)`.
         """
         missing = [name for name in self._names if name not in self._features]
         if missing:
             raise ModelError(f"modules {missing} have no output: the model was not called, or did not reach them")
+        for name, output in self._features.items():
+            if _version(output) != self._versions[name]:
+                raise ModelError(
+                    f"the output of module {name!r} was changed in place after it was returned: "
+                    "tap the module behind it, which changes it"
+                )
         return dict(self._features)
 
     def close(self) -> None:
@@ -78,6 +86,11 @@ class FeatureTaps:
                     f"module {name!r} ({type(module).__name__}) is called twice in one call of the model: "
                     "tap the modules around it"
                 )
-            self._features[name] = output
+            self._features[name], self._versions[name] = output, _version(output)
 
         return keep
+
+
+def _version(output: Tensor) -> int:
+    """How often a tensor has been changed in place; torch does not count in inference mode, where nobody learns."""
+    return 0 if output.is_inference() else output._version

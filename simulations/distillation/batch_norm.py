@@ -3,10 +3,11 @@
     python simulations/distillation/batch_norm.py
     python simulations/distillation/batch_norm.py --federation classes     # or brightness
 
-Two networks: one has learnt digits; the other goes on from there on the same digits faded (0.5 + 0.3·x), or inverted
-(1 − x), or has learnt the faded ones from a start of its own. The first answers faded and inverted digits through its
-own batch norm and through the other's. A federation: five clients, of few classes each or each with a brightness of its
-own, answer the public samples through their own batch norm, or through that of the student that they adopted.
+Two networks: one has learnt digits; the other goes on from there on the same digits faded (0.5 + 0.3·x, of pixels x in
+[−1, 1]), or inverted (−x), or has learnt the faded ones from a start of its own. The first answers faded and inverted
+digits through its own batch norm and through the other's. A federation: five clients, of few classes each or each with
+a brightness of its own, answer the public samples through their own batch norm, or through that of the student that
+they adopted.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from fedkd.models.batch_norm import BatchNormAlignment, align_batch_norm, batch_
 from fedkd.training.config import TrainingConfig
 from fedkd.training.loop import train_supervised
 
-CHANGES = {"faded": lambda images: 0.5 + 0.3 * images, "inverted": lambda images: 1 - images}
+CHANGES = {"faded": lambda images: 0.5 + 0.3 * images, "inverted": lambda images: -images}
 
 
 def layer_errors(student: nn.Module, teacher: nn.Module, images: Tensor) -> list[float]:
@@ -120,7 +121,8 @@ def main() -> None:
         skewed = data | SKEWS[given.federation]
         found = over_seeds(given, lambda seed: federation(seed, skewed, given.epochs))
         measures = ("student", "ensemble teacher", "clients, mean")
-        svg = dots("batch-norm-federation", "A federation with batch norm", found, measures)
+        skew = given.federation
+        svg = dots(f"batch-norm-{skew}", f"A federation with batch norm: clients differ in {skew}", found, measures)
     else:
         found = over_seeds(given, lambda seed: networks(seed, data, given.epochs))
         title = "One network through another's batch norm"

@@ -24,6 +24,8 @@ from fedkd.training.evaluation import predict_logits
 from fedkd.training.loop import train_supervised
 
 SIZES = (100, 200, 400, 800, 1600, 3200)
+SIZES_OF_DIGITS = (25, 50, 100, 200)
+"""Of scikit-learn's 1,797 digits, few are left for the public set."""
 STEPS = 400
 """Of every student, whatever the size of its public set; 32 samples each."""
 COLUMNS = ("student's error", "teacher's error", "disagreement", "bound", "forgotten", "corrected")
@@ -32,8 +34,8 @@ GAPS = ("on what was learnt", "gap", "limit")
 
 def main() -> None:
     given = arguments(__doc__, seeds=3)
-    sizes = SIZES if given.data else SIZES[:-2]
-    data = data_section(given, private=1500, public=sizes[-1] + 1, test=3000, side=14)
+    sizes = SIZES if given.data else SIZES_OF_DIGITS
+    data = data_section(given, private=1500, public=SIZES[-1] + 1 if given.data else 801, test=3000, side=14)
 
     def one(seed: int) -> dict:
         workspace = workspace_of(data, seed)
@@ -44,8 +46,8 @@ def main() -> None:
         found = {}
         for size in sizes:
             student = workspace.build_model("mlp", 100 + seed)
-            learnt = public.take(torch.arange(min(size, len(public.teacher_logits_NC))))
-            found[f"{size}"] = measured(
+            learnt = public.take(torch.arange(size))
+            found[f"{len(learnt.teacher_logits_NC)}"] = measured(
                 student, teacher, learnt, test, workspace.data.test.labels_N, seed, given.epochs
             )
         return found
@@ -87,18 +89,16 @@ def plot(found) -> str:
         "teacher's error": lambda each: each["teacher's error"],
     }
     x, y = Axis("public samples", "{:g}".format), Axis("share of the test split (%)", "{:.1f}".format)
-    ends = []
+    means = {label: [mean(map(of, seeds)) for seeds in found.values()] for label, of in shown.items()}
+    ends = (f"{label}: from {values[0]:.1f} to {values[-1]:.1f} %" for label, values in means.items())
 
     def paint(figure) -> None:
         axes = figure.subplots()
         for index, (label, of) in enumerate(shown.items()):
-            values = [[of(each) for each in seeds] for seeds in found.values()]
             look = UPPER if label == "teacher's error" else stroke(index)
-            means = [mean(each) for each in values]
-            draw(axes, Line(f"line-{index}", label, sizes, means, look))
-            bars = [stdev(each) if len(each) > 1 else 0.0 for each in values]
-            axes.errorbar(sizes, means, bars, fmt="none", ecolor=look.colour, capsize=3)
-            ends.append(f"{label}: from {means[0]:.1f} to {means[-1]:.1f} %")
+            draw(axes, Line(f"line-{index}", label, sizes, means[label], look))
+            bars = [stdev(map(of, seeds)) if len(seeds) > 1 else 0.0 for seeds in found.values()]
+            axes.errorbar(sizes, means[label], bars, fmt="none", ecolor=look.colour, capsize=3)
         axes.set_xscale("log")
         axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
         axes.set_xticks([], minor=True)
@@ -108,9 +108,8 @@ def plot(found) -> str:
         figure.legend(loc="lower center", ncols=2, borderaxespad=0)
 
     title = "A student's error and its bound by the size of the public set"
-    first = render("teacher-bound", title, title, (280.0, 44.0), paint, 480.0)
-    spoken = f"{title}. " + "; ".join(ends) + "."
-    return first.replace(f'aria-label="{title}"', f'aria-label="{spoken}"', 1)
+    spoken = f"{title}. {'; '.join(ends)}."
+    return render("teacher-bound", title, spoken, (280.0, 44.0), paint, 480.0)
 
 
 if __name__ == "__main__":

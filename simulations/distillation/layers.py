@@ -4,7 +4,8 @@
 
 A CNN learns labelled images; a LeNet-5 learns from its answers on unlabelled public ones, and besides from its layers.
 Both have two stages of one height and width, at which hints and attention look; similarity, distance and angle look at
-the hidden layer in front of the logits, of 64 and 120 units. The weights are set once, by the size of the losses.
+the first hidden layer behind the stages: 64 units of the teacher, in front of its logits; 120 of the student, with a
+layer of 84 in between. The weights are set once, by the size of the losses.
 """
 
 from __future__ import annotations

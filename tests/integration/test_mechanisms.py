@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import re
 import shutil
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from torch import Tensor, nn
 
 from fedkd.config import load_config, parse_config
 from fedkd.errors import ConfigError, ModelError
 from fedkd.experiment import run
+from fedkd.federation.fitting import check_models
 from fedkd.federation.observers import Observer
+from fedkd.federation.references import compose_method
 from fedkd.federation.simulation import simulate
+from fedkd.federation.workspace import open_workspace
 from fedkd.offline import open_offline
 from fedkd.offline.config import parse_offline
 from fedkd.reporting import RunStore
+from fedkd.types import InputShape
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods" / "mechanisms.md"
 PLACES = ("distill", "fkd", "feddf", "digestion")
@@ -193,7 +201,11 @@ def test_clients_of_another_architecture_digest_by_the_keys_of_the_last_column()
     ("keys", "error", "said"),
     [
         ({"student.terms": [{"loss": "angle", "student": "feature"}]}, ModelError, "did you mean 'features'"),
-        ({"method.digestion.terms": [{"loss": "angle", "student": "heads"}]}, ModelError, "no module 'heads'"),
+        (
+            {"clients.models": ["mlp", "cnn"], "method.digestion.terms": [{"loss": "angle", "student": "heads"}]},
+            ModelError,
+            "no module 'heads'",
+        ),
         ({"method.batch_norm_alignment": True}, ConfigError, "without batch norm"),
     ],
 )
@@ -205,10 +217,54 @@ def test_what_does_not_fit_the_models_is_refused_before_there_is_a_folder(tmp_pa
     assert not (tmp_path / "runs").exists()
 
 
+class Odd(nn.Module):
+    """Calls one module twice, and another not at all."""
+
+    def __init__(self, input_shape: InputShape, num_classes: int) -> None:
+        super().__init__()
+        width = math.prod(input_shape)
+        self.twice, self.never, self.last = nn.Linear(width, width), nn.Linear(1, 1), nn.Linear(width, num_classes)
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        return self.last(self.twice(self.twice(images_NCHW.flatten(1))))
+
+
+def odd(input_shape: InputShape, num_classes: int) -> nn.Module:
+    return Odd(input_shape, num_classes)
+
+
+@pytest.mark.parametrize(
+    ("keys", "module", "said"),
+    [
+        ({"student.model": "users_odd:odd"}, "twice", "module 'twice' .* is called twice"),
+        ({"student.model": "users_odd:odd"}, "never", r"modules \['never'\] have no output"),
+        ({"clients.models": ["mlp", "users_odd:odd"]}, "twice", "module 'twice' .* is called twice"),
+    ],
+)
+def test_a_module_without_a_single_output_is_found_before_anyone_trains(keys, module, said, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "users_odd", ModuleType("users_odd"))
+    sys.modules["users_odd"].__dict__.update(odd=odd)
+    section = "student" if "student.model" in keys else "method.digestion"
+    keys = keys | {f"{section}.terms": [{"loss": "distance", "student": module}]}
+    config = parse_config(nested(BASE | FEDERATED | keys))
+    with pytest.raises(ModelError, match=said):
+        check_models(config, compose_method(config.method), open_workspace(config))
+
+
+def test_a_module_is_asked_of_those_clients_alone_that_digest() -> None:
+    mixed = {"clients.models": ["mlp", "cnn"], "method.digestion.terms": [{"loss": "angle", "student": "features.6"}]}
+    config = parse_config(nested(BASE | FEDERATED | mixed))
+    check_models(config, compose_method(config.method), open_workspace(config))
+    everybody = parse_config(nested(BASE | FEDERATED | mixed | {"method.name": "fedmd"}))
+    with pytest.raises(ModelError, match=r"no module 'features\.6'"):
+        check_models(everybody, compose_method(everybody.method), open_workspace(everybody))
+
+
 def test_a_run_folder_gives_further_losses_back(tmp_path) -> None:
     keys = {
         "student.terms": [{"loss": "angle", "student": "features", "weight": 0.1}],
         "method.digestion.terms": [{"loss": "distance"}],
+        "clients.models": ["mlp", "cnn"],
     }
     config = parse_config(nested(keys))
     store = RunStore.create(tmp_path, "run")

@@ -11,6 +11,7 @@ from fedkd.errors import ConfigError
 from fedkd.methods import Method
 from fedkd.methods.fkd import FkdConfig
 
+DISTANCE = {"loss": "distance", "student": "", "weight": 1.0}
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
     "hard loss without labels": ({"method": {"alpha": 0.9}}, "method.alpha", "data.public.labelled = true"),
     "smoothed labels without a hard loss": (
@@ -48,6 +49,44 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
         "method.public_per_round",
         "at most data.public.size, which is 10",
     ),
+    "relations where nobody distils": (
+        {"method": {"name": "fedavg"}, "student": {"terms": [DISTANCE]}},
+        "student.terms",
+        "none with fedavg, which distils no student",
+    ),
+    "relations for a student that a consensus has not": (
+        {"method": {"name": "fedmd"}, "student": {"terms": [DISTANCE]}},
+        "student.terms",
+        "none with fedmd",
+    ),
+    "relations for clients that adopt the student": (
+        {"method": {"digestion": {"terms": [DISTANCE]}}, "clients": {"models": ["cnn"]}, "student": {"model": "cnn"}},
+        "method.digestion.terms",
+        "none with fkd and clients.models = ['cnn']: no client digests",
+    ),
+    "relations for clients whose weights are averaged": (
+        {"method": {"name": "feddf", "digestion": {"terms": [DISTANCE]}}},
+        "method.digestion.terms",
+        "none with feddf",
+    ),
+    "relations of log-probabilities": (
+        {"method": {"aggregator": "mean_probabilities"}, "student": {"terms": [DISTANCE]}},
+        "student.terms",
+        "none with method.aggregator = 'mean_probabilities', whose teacher is probabilities",
+    ),
+    "relations of log-probabilities, digested": (
+        {
+            "method": {"sharpening": "entropy_reduction", "digestion": {"terms": [DISTANCE]}},
+            "clients": {"models": ["cnn", "mlp"]},
+        },
+        "method.digestion.terms",
+        "none with method.sharpening = 'entropy_reduction'",
+    ),
+    "relations of samples in different shards": (
+        {"student": {"shards": 2, "terms": [DISTANCE]}},
+        "student.shards",
+        "1 with student.terms",
+    ),
     "patience with nothing to watch": ({"student": {"patience": 2}}, "student.patience", "student.holdout_fraction"),
     "the private source as the public one": (
         {"data": {"source": "mnist", "public": {"source": "mnist"}}},
@@ -72,6 +111,12 @@ POSSIBLE: dict[str, dict[str, Any]] = {
     "all clients each round": {"clients": {"number": 3, "min_train_nodes": 3, "min_replies": 3}},
     "one client": {"clients": {"number": 1, "min_train_nodes": 1}},
     "all public samples each round": {"method": {"public_per_round": 10}, "data": {"public": {"size": 10}}},
+    "relations of logits, digested": {
+        "method": {"digestion": {"terms": [DISTANCE]}},
+        "clients": {"models": ["cnn", "mlp"]},
+    },
+    "relations of samples in one shard": {"student": {"shards": 1, "terms": [DISTANCE]}},
+    "shards without relations": {"student": {"shards": 2}},
     "patience with samples to watch": {"student": {"patience": 2, "holdout_fraction": 0.1}},
     "a student of its own where logits travel": {"student": {"model": "mlp"}, "clients": {"models": ["cnn"]}},
     "one of the clients' models where weights travel": {

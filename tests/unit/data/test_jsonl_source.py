@@ -49,7 +49,14 @@ def test_a_folder_has_splits_and_either_may_be_compressed(tmp_path: Path) -> Non
     source = load_jsonl(tmp_path)
     assert source.test is not None
     assert source.test.labels_N.tolist() == [0]
-    assert load_jsonl(tmp_path / "train.jsonl.gz").train.labels_N.tolist() == source.train.labels_N.tolist() == [1, 0]
+    (tmp_path / "COPY.JSONL.GZ").write_bytes(gzip.compress(content))
+    for name in ("train.jsonl.gz", "COPY.JSONL.GZ"):
+        assert load_jsonl(tmp_path / name).train.labels_N.tolist() == source.train.labels_N.tolist() == [1, 0]
+
+
+def test_half_a_pair_is_named_where_labels_are_ignored(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 1, holds half of a surrogate pair"):
+        read_texts(_write(tmp_path / "new.jsonl", '{"text": "\\ud800"}'))
 
 
 def test_texts_are_read_without_labels(tmp_path: Path) -> None:
@@ -62,6 +69,7 @@ def test_texts_are_read_without_labels(tmp_path: Path) -> None:
     ("line", "match"),
     [
         ("{'text'", "line 3, is no JSON"),
+        ("[" * 200_000, "line 3, is no JSON"),
         ('["a", 1]', "line 3, holds a list; allowed: an object"),
         ({"label": 1}, "line 3, lacks the key 'text'"),
         ({"text": "a", "labels": 1}, r"line 3, lacks the key 'label' \(did you mean 'labels'"),

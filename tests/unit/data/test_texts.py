@@ -40,6 +40,7 @@ def test_models_see_integers() -> None:
     ("texts", "labels", "match"),
     [
         (("a", " ", "c"), LABELS, r"texts\[1\] is blank"),
+        (("a", "b\ud800", "c"), LABELS, r"texts\[1\] holds half of a surrogate pair"),
         (("a", 2, "c"), LABELS, r"texts\[1\] is a int"),
         (("a", "b"), LABELS, "3 labels for 2 texts"),
         (("a", "b", "c"), LABELS.astype(np.int32), "labels_N is a int32 array"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedkd.data.vocabulary import SMALLEST, Vocabulary
@@ -39,6 +39,7 @@ def test_merges_are_those_of_counting_by_hand() -> None:
     assert vocabulary.encode(["ba"], 4)[0].tolist()[3] == 0
 
 
+@example(text="[PAD]", length=1)
 @given(text=st.text(min_size=1).filter(str.strip), length=st.integers(1, 12))
 def test_every_text_has_tokens_and_a_longer_row_begins_with_the_shorter(
     vocabulary: Vocabulary, text: str, length: int
@@ -46,6 +47,15 @@ def test_every_text_has_tokens_and_a_longer_row_begins_with_the_shorter(
     rows = vocabulary.encode([text], length)[0], vocabulary.encode([text], 400)[0]
     assert rows[0][0] != PADDING_TOKEN
     assert rows[0].tolist() == rows[1][:length].tolist()
+
+
+def test_the_name_of_the_padding_is_text_as_any_other(vocabulary: Vocabulary) -> None:
+    tokens = vocabulary.encode(["a [PAD] b"], 20)[0]
+    assert tokens.tolist() == vocabulary.encode(["a [pad] b"], 20)[0].tolist()
+    beginning = tokens[: int((tokens != PADDING_TOKEN).sum())]
+    assert (beginning != PADDING_TOKEN).all()
+    assert len(beginning) >= len("a[PAD]b") - 1
+    assert copy.deepcopy(vocabulary).encode(["[PAD]"], 1)[0][0] != PADDING_TOKEN
 
 
 def test_order_and_process_do_not_matter() -> None:

@@ -152,6 +152,18 @@ def test_the_whole_network_is_the_student_with_the_teachers_layers_until_it_is_c
     assert relative_error(alone, copied(images_NCHW).detach()) > 1e-2
 
 
+def test_inverted_images_are_read_through_a_first_layer_of_the_other_sign(networks):
+    """The stem has no bias and pads with 0: what it makes of −x is what it makes of x, of the other sign."""
+    student, _, images_NCHW = networks
+    turned = copy.deepcopy(student)
+    turned.stem[1].running_mean.neg_()
+    with torch.no_grad():
+        turned.stem[1].weight.neg_()
+        assert relative_error(turned(-images_NCHW), student(images_NCHW)) < 1e-5
+        with BatchNormAlignment(student, turned):
+            assert relative_error(student(-images_NCHW), turned(-images_NCHW)) < 1e-5
+
+
 def test_an_aligned_layer_does_not_train(networks):
     student, teacher, images_NCHW = copy.deepcopy(networks[0]), networks[1], networks[2]
     alignment = BatchNormAlignment(student, teacher)

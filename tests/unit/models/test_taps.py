@@ -9,6 +9,7 @@ from torch import nn
 from fedkd.errors import ModelError
 from fedkd.models.registry import build_model
 from fedkd.models.taps import FeatureTaps
+from fedkd.training.evaluation import predict_logits
 
 
 @pytest.fixture
@@ -58,6 +59,26 @@ def test_without_names_nothing_is_hooked(cnn):
 def test_an_unknown_module_is_answered_with_the_nearest(cnn):
     with pytest.raises(ModelError, match=r"no module 'feature' \(did you mean 'features'\?\): it has features, "):
         FeatureTaps(cnn, ["feature"])
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("first", [nn.Linear(3, 3), nn.BatchNorm1d(3)])
+def test_an_output_that_the_next_module_overwrites_is_refused(first, grad):
+    model = nn.Sequential(first, nn.ReLU(inplace=True), nn.Linear(3, 2))
+    with FeatureTaps(model, ["0"]) as taps, torch.set_grad_enabled(grad):
+        model(torch.randn(4, 3))
+        with pytest.raises(ModelError, match="output of module '0' was changed in place after it was returned: tap"):
+            taps.features["0"]
+    with FeatureTaps(model, ["1"]) as taps, torch.set_grad_enabled(grad):
+        model(torch.randn(4, 3))
+        assert (taps.features["1"] >= 0).all()
+
+
+def test_a_model_predicts_while_it_is_tapped(cnn):
+    images_NCHW = torch.randn(3, 1, 8, 8)
+    with FeatureTaps(cnn, [""]) as taps:
+        logits_NC = predict_logits(cnn, images_NCHW)
+        assert taps.features[""].numpy().tobytes() == logits_NC.tobytes()
 
 
 class Odd(nn.Module):

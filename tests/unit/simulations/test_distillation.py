@@ -31,7 +31,7 @@ def test_every_variant_has_a_row_and_a_place_in_the_plot(experiment, monkeypatch
     runpy.run_path(path, run_name="__main__")
     printed, told = capsys.readouterr()
     head, _, *rows = [line.strip("| ").split(" | ") for line in printed.splitlines() if line.startswith("|")]
-    assert len(rows) == ROWS[experiment]
+    assert len({row[0] for row in rows}) == len(rows) == ROWS[experiment]
     for row in rows:
         assert len(row) == len(head)
         assert all(re.match(r"-?\d+\.\d ± 0\.0$", cell) for cell in row[1:] if "±" in cell)
@@ -40,5 +40,7 @@ def test_every_variant_has_a_row_and_a_place_in_the_plot(experiment, monkeypatch
     assert all(f">{row[0]}<" in drawing for row in rows)
     if experiment == "bound":
         assert "4 of 4 students within the bound" in printed
+        spoken = ElementTree.fromstring(drawing).attrib["aria-label"]  # noqa: S314
+        assert f"student's error: from {rows[0][1].split()[0]} to {rows[-1][1].split()[0]} %" in spoken
     if experiment == "batch_norm":
         assert float(told.split()[-1]) < 1e-5
