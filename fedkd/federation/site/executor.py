@@ -6,6 +6,7 @@ import logging
 import signal
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -48,13 +49,13 @@ def run_site(site: SiteConfig) -> None:
     if site.identity is not None and site.roster is not None:
         credentials = read_credentials(Path(site.identity), Path(site.roster), site.client)
     state = SiteState(site.state_path)
-    with locked(state.folder, state.folder / "lock", patience=0), _ends_on_sigterm():
+    with locked(state.folder, state.folder / "lock", patience=0), _ends_on_sigterm() as stopping:
         desk = Desk(site, holdings, state, AuditLog(state.folder / "audit.jsonl"), credentials)
         torch.optim.SGD([torch.zeros(1)], lr=1.0)  # loads torch's compiler, for seconds: here, not in a round
         logger.info("client %d, fedkd %s, bundle %s", site.client, __version__, bundle_hash())
         _look_for_superlink(site)
         with courier(site) as (process, address), closing(TaskQueue(address)) as queue:
-            _serve(desk, process, queue)
+            _serve(desk, process, queue, stopping)
 
 
 def log_to_stderr() -> None:
@@ -76,8 +77,10 @@ def _look_for_superlink(site: SiteConfig) -> None:
         logger.warning("%s; waiting for it", problem)
 
 
-def _serve(desk: Desk, process: subprocess.Popen[bytes], queue: TaskQueue) -> None:
+def _serve(desk: Desk, process: subprocess.Popen[bytes], queue: TaskQueue, stopping: threading.Event) -> None:
     while process.poll() is None:
+        if stopping.is_set():  # where the signal met a finaliser, Python has dropped its exception
+            raise SystemExit(0)
         token = queue.take()
         if token is None:
             time.sleep(_POLL)
@@ -91,13 +94,16 @@ def _serve(desk: Desk, process: subprocess.Popen[bytes], queue: TaskQueue) -> No
 
 
 @contextmanager
-def _ends_on_sigterm() -> Iterator[None]:
+def _ends_on_sigterm() -> Iterator[threading.Event]:
+    stopping = threading.Event()
+
     def stop(number: int, frame: FrameType | None) -> None:
         del number, frame
+        stopping.set()
         raise SystemExit(0)
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        yield
+        yield stopping
     finally:
         signal.signal(signal.SIGTERM, before)
