@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -42,3 +43,13 @@ def test_the_same_experiment_on_a_cluster_of_two_nodes(
     for one, other in zip(*records, strict=True):
         assert one.model_copy(update={"seconds": other.seconds}) == other
     assert len(two_nodes.list_all_nodes()) == 2
+
+
+def test_without_an_address_no_cluster_is_joined(two_nodes: Cluster) -> None:
+    session = (
+        "import ray; from fedkd.config import RayConfig; from fedkd.federation.engines.ray_session import ray_session\n"
+        "with ray_session(RayConfig(workers=2), at_most=2): print(len(ray.nodes()))"
+    )
+    environment = os.environ | {"RAY_ADDRESS": two_nodes.address}
+    done = subprocess.run([sys.executable, "-c", session], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
@@ -145,6 +146,7 @@ def test_a_folder_that_is_no_run_is_not_resumed(tmp_path: Path) -> None:
 def test_sigkill_at_random_moments_changes_nothing(small_config: MakeConfig, tmp_path: Path) -> None:
     run = {"rounds": 12, "bounds": False, "output": str(tmp_path)}
     whole = Path(fedkd.run(small_config(**MIXED_AND_KEPT, run=run | {"name": "whole"})).run_dir)
+    seconds_a_round = mean(record.seconds.total for record in RunStore.open(whole).read_rounds())
     killed = tmp_path / "killed"
     config = (whole / "config.toml").read_text().replace('"whole"', '"killed"')
     (tmp_path / "killed.toml").write_text(config)
@@ -157,7 +159,7 @@ def test_sigkill_at_random_moments_changes_nothing(small_config: MakeConfig, tmp
             before = rounds_in(killed)
             while process.poll() is None and rounds_in(killed) <= before:
                 time.sleep(0.01)
-            time.sleep(moments.uniform(0, 0.3))
+            time.sleep(moments.uniform(0, seconds_a_round))
             if process.poll() is None and kills < 5:  # starting anew is what takes the time
                 process.send_signal(signal.SIGKILL)
                 kills += 1

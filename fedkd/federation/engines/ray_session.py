@@ -47,7 +47,13 @@ def _initialise(config: RayConfig) -> None:
             ray.init(address=config.address, logging_level=logging.ERROR, log_to_driver=False)
         else:
             cpus = max(os.cpu_count() or 1, math.ceil(config.workers * config.cpus_per_worker))
-            ray.init(num_cpus=cpus, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+            ray.init(
+                address="local",  # without it Ray joins whatever cluster it finds here
+                num_cpus=cpus,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
     except (OSError, RuntimeError, ValueError) as cause:
         where = f"no Ray cluster at {config.address!r}" if config.address else "Ray cannot be started"
         raise EngineError(f"{where}: {str(cause).splitlines()[0] if str(cause) else type(cause).__name__}") from cause
