@@ -1,116 +1,151 @@
-"""The peer: Flower's own SecAgg functions, put together as its `secaggplus_mod` and `SecAggPlusWorkflow` do.
-
-All clients do the same work, so one client is measured in full and multiplied; so is what the server does for one
-survivor and for one drop-out. Training, messages and logging are left out.
+"""The peer: a round of Flower's SecAgg, its own `SecAggWorkflow` at the server and its own `secaggplus_mod` at every
+client, all in one process. Between them messages are packed and unpacked as on a wire; that counts in bytes and not in
+seconds.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 
 import numpy as np
-from flwr.common import ndarray_to_bytes
-from flwr.common.secure_aggregation.crypto.shamir import combine_shares, create_shares
-from flwr.common.secure_aggregation.crypto.symmetric_encryption import decrypt, encrypt, generate_shared_key
-from flwr.common.secure_aggregation.ndarrays_arithmetic import (
-    factor_combine,
-    parameters_addition,
-    parameters_mod,
-    parameters_subtraction,
-)
-from flwr.common.secure_aggregation.quantization import quantize
-from flwr.common.secure_aggregation.secaggplus_utils import (
-    pseudo_rand_gen,
-    share_keys_plaintext_concat,
-    share_keys_plaintext_separate,
-)
-from flwr.supercore.primitives.asymmetric import generate_key_pairs, private_key_to_bytes, public_key_to_bytes
+import numpy.typing as npt
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.client.mod import secaggplus_mod
+from flwr.clientapp import ClientApp
+from flwr.common import Code, FitIns, FitRes, Parameters, Status, ndarrays_to_parameters, parameters_to_ndarrays
+from flwr.common.secure_aggregation.ndarrays_arithmetic import parameters_addition
+from flwr.common.secure_aggregation.secaggplus_utils import pseudo_rand_gen
+from flwr.compat.common import recorddict_compat
+from flwr.server.compat import LegacyContext
+from flwr.server.compat.grid_client_proxy import GridClientProxy
+from flwr.server.strategy import FedAvg
+from flwr.server.workflow import SecAggWorkflow
+from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECORD, Key
+from flwr.server.workflow.secure_aggregation.secaggplus_workflow import WorkflowState
 
 from benchmarks.secure_rounds import Clock, best_of
+from fedkd.federation.engines.internals import (
+    pack_records,
+    quiet_logger,
+    task_identity,
+    unpack_records,
+    with_content,
+)
+from fedkd.federation.engines.local import LocalGrid
+from fedkd.federation.engines.simulated import RUN_ID
 
-MODULUS, TARGET_RANGE, CLIPPING_RANGE = 1 << 32, 1 << 16, 30.0
+MODULUS, TARGET_RANGE, CLIPPING_RANGE, NUM_EXAMPLES = 1 << 32, 1 << 16, 30.0, 1000
+
+FloatArray = npt.NDArray[np.float64]
 
 
-class _Client:
-    """The keys of one client."""
+class _Grid(LocalGrid):
+    """Loses the masked vectors of the first nodes, the third exchange, and counts the bytes of the last node."""
 
-    def __init__(self) -> None:
-        self.mask_private, self.mask_public = generate_key_pairs()
-        self.share_private, self.share_public = generate_key_pairs()
+    def __init__(self, app: ClientApp, num_clients: int, drop_outs: int) -> None:
+        super().__init__(app, num_clients, {})
+        self.transport, self.sent, self.received = Clock(), 0, 0
+        self._leaving = set(self.get_node_ids()[:drop_outs])
+        self._exchanges = 0
+        self._watched = self.get_node_ids()[-1]
 
-    def public_bytes(self) -> int:
-        return len(public_key_to_bytes(self.mask_public)) + len(public_key_to_bytes(self.share_public))
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        """Replies that share no object with the client, to requests that share none with the server."""
+        with self.transport.running():
+            requests = [self._carried(message) for message in messages]
+        replies = list(super().send_and_receive(requests, timeout=timeout))
+        if failed := [reply for reply in replies if reply.has_error()]:
+            raise SystemExit(f"Flower's client failed: {failed[0].error.reason}")
+        self._exchanges += 1
+        with self.transport.running():
+            arrived = [self._carried(reply) for reply in replies]
+        return [each for each in arrived if self._exchanges != 3 or each.metadata.src_node_id not in self._leaving]
+
+    def _carried(self, message: Message) -> Message:
+        packed = pack_records(message.content)
+        self.sent += len(packed) if message.metadata.src_node_id == self._watched else 0
+        self.received += len(packed) if message.metadata.dst_node_id == self._watched else 0
+        return with_content(message, unpack_records(packed))
 
 
-def _expand(seed: bytes, length: int) -> list[np.ndarray]:
-    return pseudo_rand_gen(seed, MODULUS, [(), (length,)])
+class _AllClients(FedAvg):
+    """Asks everybody, and keeps what the round came to."""
+
+    def __init__(self, proxies: list[GridClientProxy]) -> None:
+        super().__init__()
+        self.mean: Parameters | None = None
+        self._proxies = proxies
+
+    def configure_fit(self, server_round, parameters, client_manager):
+        """Ask everybody."""
+        del server_round, client_manager
+        return [(proxy, FitIns(parameters, {})) for proxy in self._proxies]
+
+    def aggregate_fit(self, server_round, results, failures):
+        """Take the mean, which every result holds."""
+        del server_round, failures
+        self.mean = results[0][1].parameters
+        return None, {}
+
+
+def _client_app(vector_D: FloatArray) -> ClientApp:
+    app = ClientApp(mods=[secaggplus_mod])
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        del context
+        result = FitRes(Status(Code.OK, ""), ndarrays_to_parameters([vector_D]), NUM_EXAMPLES, {})
+        return Message(recorddict_compat.fitres_to_recorddict(result, keep_input=False), reply_to=message)
+
+    return app
 
 
 def whole_round(num_clients: int, length: int, *, drop_outs: int = 2) -> dict[str, float]:
-    """CPU seconds of a round with the default threshold of Flower's workflow, two thirds rounded up, and its bytes."""
-    threshold = -(-2 * num_clients // 3)
-    peers = num_clients - 1
-    client, peer = _Client(), _Client()
-    vector = [np.random.default_rng(0).normal(0, 10, length)]
-    clocks = {name: Clock() for name in ("keys", "share", "mask", "server, survivor", "server, drop-out")}
-
-    with clocks["keys"].running():
-        _Client()
-
-    seed, private = secrets.token_bytes(32), private_key_to_bytes(client.mask_private)
-    with clocks["share"].running():
-        seed_shares = create_shares(seed, threshold, num_clients)
-        key_shares = create_shares(private, threshold, num_clients)
-        for at in range(peers):
-            key = generate_shared_key(client.share_private, peer.share_public)
-            sealed = encrypt(key, share_keys_plaintext_concat(0, 1, seed_shares[at], key_shares[at]))
-
-    with clocks["mask"].running():
-        for _ in range(peers):
-            share_keys_plaintext_separate(decrypt(key, sealed))
-        masked = factor_combine(1, quantize(vector, CLIPPING_RANGE, TARGET_RANGE))
-        masked = parameters_addition(masked, _expand(seed, length))
-        for at in range(peers):
-            mask = _expand(generate_shared_key(client.mask_private, peer.mask_public), length)
-            masked = parameters_addition(masked, mask) if at % 2 else parameters_subtraction(masked, mask)
-        masked = parameters_mod(masked, MODULUS)
-        uploaded = [ndarray_to_bytes(each) for each in masked]
-
-    total = masked
-    with clocks["server, survivor"].running():
-        combine_shares(seed_shares[:threshold])
-        total = parameters_addition(total, masked)
-        total = parameters_subtraction(total, _expand(seed, length))
-
-    with clocks["server, drop-out"].running():
-        combine_shares(key_shares[:threshold])
-        for _ in range(peers):
-            total = parameters_addition(
-                total, _expand(generate_shared_key(client.mask_private, peer.mask_public), length)
-            )
-
-    survivors = num_clients - drop_outs
-    times = {
-        "keys": num_clients,
-        "share": num_clients,
-        "mask": survivors,
-        "server, survivor": survivors,
-        "server, drop-out": drop_outs,
+    """CPU seconds of a round with a majority as threshold, as ours has; drop-outs leave after they have shared. Bytes
+    are a survivor's, of protocol messages alone: no model is sent.
+    """
+    vector = np.random.default_rng(0).normal(0, 10, length)
+    grid = _Grid(_client_app(vector), num_clients, drop_outs)
+    strategy = _AllClients([GridClientProxy(node, grid, RUN_ID) for node in grid.get_node_ids()])
+    state = RecordDict({MAIN_CONFIGS_RECORD: ConfigRecord({Key.CURRENT_ROUND: 1})})
+    state[MAIN_PARAMS_RECORD] = recorddict_compat.parameters_to_arrayrecord(Parameters([], ""), keep_input=False)
+    context = LegacyContext(Context(RUN_ID, 0, {}, state, {}), strategy=strategy)
+    workflow = SecAggWorkflow(
+        num_clients // 2 + 1,
+        max_weight=NUM_EXAMPLES,
+        clipping_range=CLIPPING_RANGE,
+        quantization_range=TARGET_RANGE,
+        modulus_range=MODULUS,
+    )
+    stages = {
+        "keys": workflow.setup_stage,
+        "share": workflow.share_keys_stage,
+        "mask": workflow.collect_masked_vectors_stage,
+        "unmask": workflow.unmask_stage,
     }
-    unmasking = survivors * len(seed_shares[0]) + drop_outs * len(key_shares[0])
-    sent = client.public_bytes() + peers * len(sealed) + sum(map(len, uploaded)) + unmasking
-    return {
-        "cpu": sum(clocks[name].cpu * count for name, count in times.items()),
-        **{f"cpu {name}": clocks[name].cpu * count for name, count in times.items()},
-        "measured_cpu": sum(clock.cpu for clock in clocks.values()),
-        "up_bytes": sent,
-        "down_bytes": num_clients * client.public_bytes() + peers * len(sealed),
-    }
+    seconds: dict[str, float] = {}
+    progress = WorkflowState()
+    with task_identity(RUN_ID, 0), quiet_logger():
+        for name, run_stage in stages.items():
+            carrying, clock = grid.transport.cpu, Clock()
+            with clock.running():
+                if not run_stage(grid, context, progress):
+                    raise SystemExit(f"Flower's stage {name!r} failed")
+            seconds[f"cpu {name}"] = clock.cpu - (grid.transport.cpu - carrying)
+    if strategy.mean is None:
+        raise SystemExit("Flower's round came to nothing")
+    (mean,) = parameters_to_ndarrays(strategy.mean)
+    if not np.allclose(mean, np.clip(vector, -CLIPPING_RANGE, CLIPPING_RANGE), atol=2 * CLIPPING_RANGE / TARGET_RANGE):
+        raise SystemExit("Flower's masked mean is not the plain mean")
+    return {"cpu": sum(seconds.values()), **seconds, "up_bytes": grid.sent, "down_bytes": grid.received}
 
 
 def mask_expansion(num_masks: int, length: int) -> float:
     """The least CPU seconds in which Flower expands one mask and adds it, times the masks."""
     total = [np.zeros((), np.int64), np.zeros(length, np.int64)]
+    shapes = [(), (length,)]
     return num_masks * best_of(
-        min(num_masks, 7), lambda: parameters_addition(total, _expand(secrets.token_bytes(32), length))
+        min(num_masks, 7),
+        lambda: parameters_addition(total, pseudo_rand_gen(secrets.token_bytes(32), MODULUS, shapes)),
     )

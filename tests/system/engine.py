@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,16 +76,21 @@ def make_base_image(folder: Path) -> None:
     shutil.rmtree(folder / "base")
 
 
+def fetch_wheels(context: Path) -> None:
+    """Fetch what the image installs to where its build looks."""
+    fetch = (sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(context / "docker" / "wheels"))
+    sh(*fetch, "--requirement", str(context / "docker" / "requirements.txt"), TORCH, "setuptools>=77")
+
+
 def build_image(folder: Path) -> None:
     """Build docker/Dockerfile from a clone of this project, offline, from wheels that are fetched before."""
-    if BASE_IMAGE not in sh("docker", "images", "--format", "{{.Repository}}:{{.Tag}}").split():
-        make_base_image(folder)
     context = folder / "context"
     sh("git", "clone", "--quiet", f"file://{PROJECT}", str(context))
-    wheels = context / "docker" / "wheels"
-    fetch = (sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(wheels))
-    requirements = ("--requirement", str(context / "docker" / "requirements.txt"))
-    sh(*fetch, *requirements, TORCH, "setuptools>=77")
+    with ThreadPoolExecutor() as both:
+        wheels = both.submit(fetch_wheels, context)
+        if BASE_IMAGE not in sh("docker", "images", "--format", "{{.Repository}}:{{.Tag}}").split():
+            make_base_image(folder)
+        wheels.result()
     build = ("--network=none", "--build-arg=PIP_OPTIONS=--no-index", f"--file={context}/docker/Dockerfile")
     environment = os.environ | {"DOCKER_BUILDKIT": "0"}
     sh("docker", "build", *build, f"--tag={IMAGE}", str(context), timeout=900, env=environment)

@@ -100,7 +100,7 @@ def test_a_run_whose_server_went_down_goes_on_from_its_snapshot(federation, sh, 
     assert len(before) < 8
     sh("docker", "start", *server)
     federation.wait_until_online(3)
-    federation.wait_until_ended("resumed")
+    stop_deployed(federation.deployment, "resumed")  # which the SuperLink takes for a run that goes on
     said: list[str] = []
     resume_deployed(federation.deployment, "resumed", said.append)
     history = federation.record("resumed").history

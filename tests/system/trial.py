@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedkd.deploy import Deployment, open_deployment, read_status
-from fedkd.deploy.operator import list_nodes, run_ids, runs_that_go_on
+from fedkd.deploy.operator import list_nodes
 from fedkd.deploy.terminal import problems
 from fedkd.errors import DeploymentError, RunFolderError
 from fedkd.records import RoundRecord, RunRecord
@@ -86,11 +86,6 @@ class Trial:
             return nodes == ["online"] * number
 
         self._wait_for(f"{number} nodes online", online, 240.0)
-
-    def wait_until_ended(self, name: str) -> None:
-        """Wait until the SuperLink has noticed that a run has ended; a server app that is gone, by its heartbeats."""
-        ids = run_ids(self.deployment)[name]
-        self._wait_for(f"the end of {name}", lambda: not runs_that_go_on(self.deployment).keys() & ids, 120.0)
 
     def compose(self, *arguments: str) -> str:
         return self._sh("docker-compose", *arguments, cwd=self.folder)
