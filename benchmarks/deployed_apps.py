@@ -58,14 +58,15 @@ class NotingGrid(PromptGrid):
     """
 
     def __init__(self, grid: Grid, prompt: bool) -> None:
-        super().__init__(grid)
-        self._prompt, self._inner = prompt, grid
+        self._prompt, self._grid = prompt, grid
+        if prompt:
+            super().__init__(grid)  # which changes how Flower pulls objects
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
         asked = list(messages)
         exchange = time.monotonic_ns()
         note("sent", exchange=exchange, round=asked[0].metadata.group_id)
-        wait = super().send_and_receive if self._prompt else self._inner.send_and_receive
+        wait = super().send_and_receive if self._prompt else self._grid.send_and_receive
         for reply in wait(asked, timeout=timeout):
             note("noticed", exchange=exchange, message=reply.metadata.reply_to_message_id)
             yield reply

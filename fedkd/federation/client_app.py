@@ -29,6 +29,7 @@ from fedkd.federation.messages import (
     instruction_from_records,
     reply_to_records,
 )
+from fedkd.federation.parcels import is_parcel, opened, parcelled
 from fedkd.federation.references import compose_method
 from fedkd.federation.secure_client import SecureParticipant, credentials_of, sends_early_keys
 from fedkd.federation.secure_messages import SecureRequest, answer_to_records, has_request, request_from_records
@@ -96,9 +97,15 @@ def simulated_absence(config: ExperimentConfig, client: int, server_round: int) 
     return None
 
 
+def _as_it_was_asked(message: Message, context: Context, answer: Callable[[Message, Context], Message]) -> Message:
+    """Open a message that came in a parcel, and send the reply in one."""
+    reply = answer(opened(message), context)
+    return parcelled(reply) if is_parcel(message) else reply
+
+
 def build_client_app(compose: Compose) -> ClientApp:
     """Make a client app; wherever it runs, `compose` alone knows who the client is and what it holds."""
-    app = ClientApp()
+    app = ClientApp(mods=[_as_it_was_asked])
 
     @app.query("hello")
     def hello(message: Message, context: Context) -> Message:

@@ -6,27 +6,38 @@ import inspect
 import io
 import logging
 import re
+import threading
 import warnings
 from pathlib import Path
+from types import ModuleType
 
 import flwr
 import pytest
 from flwr.app import Message, RecordDict
 from flwr.cli.build import build_fab_from_disk
-from flwr.common.constant import FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION, ErrorCode
+from flwr.common.constant import (
+    FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION,
+    HEARTBEAT_DEFAULT_INTERVAL,
+    HEARTBEAT_MIN_INTERVAL,
+    ErrorCode,
+)
 from flwr.server.superlink.linkstate import utils
+from flwr.supercore import heartbeat, telemetry
 from flwr.supercore import log as flwr_log
-from flwr.supercore import telemetry
 from flwr.supercore.constant import FLWR_DISABLE_UPDATE_CHECK
+from flwr.supercore.inflatable import inflatable_utils
 from flwr.supercore.logger import LOGGER_NAME, console_handler
 from flwr.supercore.routers import health
 from flwr.supercore.superexec.run_superexec import _TASK_POLL_INTERVAL_ENV
 from flwr.supercore.task_identity import TaskIdentity
-from flwr.supernode import start_client_internal
+from flwr.superlink.grid import http_grid
+from flwr.supernode import fleet_http_connection, start_client_internal
+from flwr.supernode.runtime import run_clientapp
 
 from fedkd.errors import ConfigError
 from fedkd.federation import bundle
 from fedkd.federation.engines import internals
+from fedkd.federation.object_pulls import look_often_for_objects
 from fedkd.federation.site import runtime, supernode
 
 
@@ -111,6 +122,54 @@ def test_a_site_finds_what_it_needs_of_flowers_runtime() -> None:
         supernode.start_parent_process_monitor: ["parent_pid"],
     }.items():
         assert list(inspect.signature(function).parameters) == names
+
+
+@pytest.mark.parametrize("module", [http_grid, start_client_internal, inflatable_utils])
+def test_whoever_pulls_objects_waits_as_long_as_the_function_says(module: ModuleType) -> None:
+    """Its defaults are what `look_often_for_objects` changes."""
+    (call, *others) = re.findall(r"(?<!def )\bpull_objects\((.*?)\n +\)", inspect.getsource(module), re.DOTALL)
+    assert not others
+    for name in ("initial_backoff", "backoff_cap", "max_tries_per_object"):
+        passed_on = f"{name}={name}" in call  # by `pull_and_inflate_object_from_tree`, whose defaults change, too
+        assert passed_on == (module is inflatable_utils)
+    pull = inspect.getsource(run_clientapp.pull_task_input)
+    assert "pull_and_inflate_object_from_tree(" in pull
+    assert not any(name in pull for name in ("backoff", "max_tries"))
+
+
+def test_objects_that_are_not_there_are_looked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pulls = (inflatable_utils.pull_objects, inflatable_utils.pull_and_inflate_object_from_tree)
+    for pull in pulls:
+        monkeypatch.setattr(pull, "__kwdefaults__", {**pull.__kwdefaults__, "initial_backoff": 1.0})
+    waited, missing = [], iter([True] * 8)
+
+    class Waiting(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout)
+            return True
+
+    def pull_object(object_id: str) -> bytes:
+        if next(missing, False):
+            raise inflatable_utils.ObjectUnavailableError(object_id)
+        return b"content"
+
+    look_often_for_objects()
+    with monkeypatch.context() as patch:
+        patch.setattr(inflatable_utils.threading, "Event", Waiting)
+        assert pulls[0](["a"], pull_object) == {"a": b"content"}
+    looks = [seconds for seconds in waited if seconds is not None]
+    assert len(looks) == 8
+    assert looks[0] < 0.03
+    assert max(looks) <= 0.6
+    assert all(pull.__kwdefaults__["max_tries_per_object"] is None for pull in pulls)
+
+
+def test_a_supernode_beats_in_the_time_that_a_site_sets() -> None:
+    for module in (heartbeat, fleet_http_connection):
+        assert "import HEARTBEAT_DEFAULT_INTERVAL" in inspect.getsource(module) or (
+            re.search(r"\n    HEARTBEAT_DEFAULT_INTERVAL,\n", inspect.getsource(module))
+        )
+    assert HEARTBEAT_MIN_INTERVAL <= supernode._HEARTBEAT < HEARTBEAT_DEFAULT_INTERVAL
 
 
 def test_a_supernode_waits_by_the_function_that_a_site_hastens() -> None:

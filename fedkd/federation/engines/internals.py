@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flwr.app import Message, RecordDict
+from flwr.app import Error, Message, RecordDict
 from flwr.app.message import make_message
 from flwr.common.constant import ErrorCode
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
@@ -62,6 +62,11 @@ def set_message_id(message: Message, message_id: str) -> None:
 def with_content(message: Message, content: RecordDict) -> Message:
     """The same message around another content."""
     return make_message(metadata=message.metadata, content=content)
+
+
+def with_error(message: Message, code: int, reason: str) -> Message:
+    """An error in the place of a message's content."""
+    return make_message(metadata=message.metadata, error=Error(code, reason))
 
 
 def pack_records(records: RecordDict) -> bytes:

@@ -12,6 +12,7 @@ from fedkd.federation.client import Client
 from fedkd.federation.client_app import build_client_app, config_of
 from fedkd.federation.engines.internals import CLIENT_RAISED, pack_records
 from fedkd.federation.messages import HELLO, POLICY, Absence, absence_from_records, one_line, reply_from_records
+from fedkd.federation.parcels import is_parcel, opened, parcelled
 from fedkd.federation.references import compose_method
 from fedkd.federation.secure_messages import answer_from_records, has_request, request_from_records
 from fedkd.federation.site.audit import AuditLog
@@ -58,11 +59,13 @@ class Desk:
         Raises:
             RunFolderError: the audit log cannot be written, so nothing may leave.
         """
+        came_in_parcel = is_parcel(message)
         asked, run_id, group = message.metadata.message_type, message.metadata.run_id, message.metadata.group_id
         server_round, queries = int(group) if group.isdecimal() else None, 0
         try:
             check_bundle(self._site.policy, bundle)
             self._admit(context)
+            message = opened(message)
             server_round, queries = what_is_asked(message)
             if server_round is not None:
                 usage = self._state.usage_with(run_id, server_round, queries)
@@ -78,7 +81,7 @@ class Desk:
             return Message(Error(code, f"client {self._site.client}: {reason}"), reply_to=message)
         self._audit.released(run_id, server_round, asked, kind, queries, pack_records(reply.content))
         logger.info("%s, round %s: sent %s", asked, server_round, kind)
-        return reply
+        return parcelled(reply) if came_in_parcel else reply
 
     def _admit(self, context: Context) -> None:
         """Check the experiment; whatever code it names by a path is not even looked for."""

@@ -19,6 +19,7 @@ from fedkd._version import __version__
 from fedkd.errors import ConfigError, EngineError
 from fedkd.federation.bundle import bundle_hash
 from fedkd.federation.identities import read_credentials
+from fedkd.federation.object_pulls import look_often_for_objects
 from fedkd.federation.site.audit import AuditLog
 from fedkd.federation.site.check import check_superlink
 from fedkd.federation.site.courier import courier
@@ -53,6 +54,7 @@ def run_site(site: SiteConfig) -> None:
         desk = Desk(site, holdings, state, AuditLog(state.folder / "audit.jsonl"), credentials)
         torch.optim.SGD([torch.zeros(1)], lr=1.0)  # loads torch's compiler, for seconds: here, not in a round
         logger.info("client %d, fedkd %s, bundle %s", site.client, __version__, bundle_hash())
+        look_often_for_objects()
         _look_for_superlink(site)
         with courier(site) as (process, address), closing(TaskQueue(address)) as queue:
             _serve(desk, process, queue, stopping)

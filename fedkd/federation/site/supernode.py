@@ -1,11 +1,12 @@
-"""Flower's SuperNode as a program that `courier` starts; imports nothing of ours, so that it is small.
+"""Flower's SuperNode as a program that `courier` starts; imports next to nothing of ours, so that it is small.
 
     python -m fedkd.federation.site.supernode FLOWER-SUPERNODE-OPTION...
 
-It is Flower's own program but for four things: while a run is going it looks twelve times as often for messages and
-replies (every quarter of a second instead of every three), it waits for the reply to the message that it has just
-fetched, it ends with its parent, however that ends, and it ends where its main loop does. Private to Flower, as
-`engines/internals.py` is, and pinned by the same test.
+It is Flower's own program but for six things: while a run is going it looks twelve times as often for messages and
+replies (every quarter of a second instead of every three), and for their parts at once; it waits for the reply to the
+message that it has just fetched; the SuperLink misses it after half a minute of silence instead of a whole one, and
+lets one that was killed in again only then; it ends with its parent, however that ends, and where its main loop does.
+Private to Flower, as `engines/internals.py` is, and pinned by the same test.
 """
 
 from __future__ import annotations
@@ -16,15 +17,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from flwr.supercore import heartbeat
 from flwr.supercore.app_utils import start_parent_process_monitor
-from flwr.supernode import start_client_internal
+from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli.flower_supernode import flower_supernode
+
+from fedkd.federation.object_pulls import look_often_for_objects
 
 _HASTE = 12
 _ATTENTION = 120.0
 """Seconds after the last message for which another is expected soon; then the SuperLink is spared."""
 _NO_MESSAGE = 3.0
 """What Flower sleeps where there is no message; less, while it waits for the reply to one."""
+_HEARTBEAT = 15
+"""Seconds between two signs of life, at most; the SuperLink misses a node after twice as many."""
 
 
 class HastyTime:
@@ -89,6 +95,9 @@ def main() -> None:
     """Run Flower's SuperNode with this process's arguments."""
     setattr(start_client_internal, "time", HastyTime())  # noqa: B010 - its only use of that module
     wait_for_the_right_reply()
+    for module in (heartbeat, fleet_http_connection):
+        setattr(module, "HEARTBEAT_DEFAULT_INTERVAL", _HEARTBEAT)  # noqa: B010 - each has imported it by name
+    look_often_for_objects()
     start_parent_process_monitor(os.getppid())
     sys.argv[0] = "flower-supernode"
     flower_supernode()

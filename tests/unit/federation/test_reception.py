@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import pytest
-from flwr.app import Error, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
 
 from fedkd.config import ExperimentConfig
-from fedkd.federation.engines.internals import GONE, set_message_id, task_identity
+from fedkd.errors import PayloadError
+from fedkd.federation.engines.internals import GONE, set_message_id, task_identity, with_content
 from fedkd.federation.engines.local import LocalGrid
 from fedkd.federation.engines.prompt_grid import PromptGrid
 from fedkd.federation.joining import Reception
-from fedkd.federation.messages import Hello, hello_to_records
+from fedkd.federation.messages import Hello, content_of, hello_to_records
 from fedkd.federation.observers import Observer
+from fedkd.federation.parcels import is_parcel, opened
 from fedkd.federation.workspace import open_workspace
 from fedkd.records import Refusal
 
@@ -109,6 +112,29 @@ def test_replies_come_as_they_are_there_and_the_gone_are_silent(config: Experime
         replies = list(PromptGrid(nodes).send_and_receive(messages, timeout=5.0))
     assert [reply.metadata.src_node_id for reply in replies] == [11]
     assert 5.0 < messages[0].metadata.ttl < 3600
+
+
+def test_arrays_travel_in_parcels_and_a_broken_one_is_its_senders_error(config: ExperimentConfig) -> None:
+    arrays = RecordDict({"weights": ArrayRecord({"layer": Array(np.ones(3, np.float32))})})
+    sent: list[Message] = []
+
+    class Broken(Nodes):
+        def _answer(self, message: Message) -> Message:
+            sent.append(message)
+            if message.metadata.dst_node_id == 11:
+                return with_content(Message(RecordDict(), reply_to=message), opened(message).content)
+            return Message(RecordDict({"parcel-0": ConfigRecord({"records": b"?"})}), reply_to=message)
+
+    grid = PromptGrid(Broken(config, {11: 0, 12: 1}))
+    with task_identity(1, 1):
+        messages = [Message(arrays, node, "train") for node in (11, 12)]
+        whole, broken = grid.send_and_receive(messages, timeout=5.0)
+    assert all(is_parcel(message) for message in sent)
+    assert not any(map(is_parcel, messages))
+    assert whole.content == arrays
+    assert broken.metadata.src_node_id == 12
+    with pytest.raises(PayloadError, match="the parcel cannot be read"):
+        content_of(broken)
 
 
 def test_a_node_that_never_answers_costs_the_timeout(config: ExperimentConfig) -> None:

@@ -1,4 +1,4 @@
-"""Sites in this process: every message goes through a site's desk instead of straight to the client app."""
+"""Sites in this process: every message goes in a parcel through a site's desk instead of straight to the client app."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from flwr.clientapp import ClientApp
 from fedkd.config import ExperimentConfig, load_config, parse_config
 from fedkd.federation.bundle import EXPERIMENT_KEY, bundle
 from fedkd.federation.engines import LocalGrid
+from fedkd.federation.messages import TRAIN
 from fedkd.federation.observers import Observer
+from fedkd.federation.parcels import opened, parcelled
 from fedkd.federation.server_app import FederationResult
 from fedkd.federation.simulation import run_apps
 from fedkd.federation.site.audit import AuditLog
@@ -82,7 +84,11 @@ class SiteGrid(LocalGrid):
 
     def __init__(self, config: ExperimentConfig, desks: list[Desk], sent: bytes) -> None:
         def at_site(message: Message, context: Context) -> Message:
-            return desks[int(context.node_config["partition-id"])].answer(message, context, sent)
+            desk = desks[int(context.node_config["partition-id"])]
+            reply = desk.answer(parcelled(message), context, sent)
+            if message.metadata.message_type == TRAIN and reply.has_content() and reply.content.array_records:
+                raise AssertionError("arrays left a site outside the parcel")
+            return opened(reply)
 
         run_config = {EXPERIMENT_KEY: config.model_dump_json()}
         super().__init__(cast(ClientApp, at_site), config.clients.number, run_config)
