@@ -7,11 +7,14 @@ it; an engine that is running is used, else one is started in a temporary folder
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -109,18 +112,21 @@ def federation(trial):
 
 
 @pytest.fixture
-def simulate_in_image(trial, sh, tmp_path: Path) -> Callable[..., str]:
-    """Simulates the trial's experiment inside the image; what that printed."""
+def simulate_in_image(trial, sh, tmp_path: Path) -> Iterator[Callable[..., Future[dict[str, Any]]]]:
+    """Simulates the trial's experiment inside the image, while the federation runs; what that printed."""
+    folder = tmp_path / "trial"
+    with ThreadPoolExecutor(max_workers=1) as beside_the_test:
 
-    def simulate(*overrides: str) -> str:
-        folder = tmp_path / "trial"
-        sh("cp", "-r", str(trial.folder / "data"), str(folder))
-        sh("cp", str(HERE / "simulate_trial.py"), str(folder))
-        give_to(tmp_path, IMAGE_USER, IMAGE_USER)
-        command = ["docker", "run", "--rm", "--network=none", f"--user={IMAGE_USER}", f"--volume={folder}:/trial:ro"]
-        return sh(*command, trial.deployment.settings.image, "python", "/trial/simulate_trial.py", "/trial", *overrides)
+        def simulate(*overrides: str) -> dict[str, Any]:
+            sh("cp", "-r", str(trial.folder / "data"), str(folder))
+            sh("cp", str(HERE / "simulate_trial.py"), str(folder))
+            give_to(tmp_path, IMAGE_USER, IMAGE_USER)
+            command = ["docker", "run", "--rm", "--network=none", f"--user={IMAGE_USER}"]
+            command += [f"--volume={folder}:/trial:ro", trial.deployment.settings.image]
+            command += ["python", "/trial/simulate_trial.py", "/trial", *overrides]
+            return json.loads(sh(*command).splitlines()[-1])
 
-    return simulate
+        yield lambda *overrides: beside_the_test.submit(simulate, *overrides)
 
 
 @pytest.hookimpl(wrapper=True)

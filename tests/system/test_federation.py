@@ -27,21 +27,22 @@ def student_digest(federation, name: str) -> str:
 
 
 def test_rounds_give_the_student_of_the_simulation(federation, simulate_in_image) -> None:
+    simulation = simulate_in_image()
     federation.run("plain")
     assert all(each.replied == EVERYBODY for each in federation.record("plain").history)
-    simulated = json.loads(simulate_in_image().splitlines()[-1])
+    simulated = simulation.result()
     assert student_digest(federation, "plain") == simulated["student"]
     assert federation.record("plain").student.accuracy == simulated["accuracy"]
 
 
 def test_masked_rounds_with_pinned_identities_end_where_the_simulation_does(federation, simulate_in_image) -> None:
     """Masked answers are rounded at random, so bits differ from run to run, with or without containers."""
+    simulation = simulate_in_image("secure_aggregation.enabled=true")
     federation.run("masked", "secure_aggregation.enabled=true", "secure_aggregation.trust=active")
     record = federation.record("masked")
     assert [each.replied for each in record.history] == [EVERYBODY] * 3
     assert all(each.secure_sum is not None for each in record.history)
-    simulated = json.loads(simulate_in_image("secure_aggregation.enabled=true").splitlines()[-1])
-    assert record.student.accuracy == pytest.approx(simulated["accuracy"], abs=0.005)
+    assert record.student.accuracy == pytest.approx(simulation.result()["accuracy"], abs=0.005)
     asked = [json.loads(line) for line in federation.audit(0)]
     assert "masked logits" in {line.get("released") for line in asked}
 
@@ -91,7 +92,7 @@ def test_the_superlink_restarts_between_rounds(federation, sh) -> None:
 def test_a_run_whose_server_went_down_goes_on_from_its_snapshot(federation, sh, simulate_in_image) -> None:
     """The server's host is switched off: SuperLink and server app are gone at once, and the run with them."""
     settings = ("run.rounds=6", "training.epochs=20")
-    process = federation.begin("resumed", *settings)
+    process, simulation = federation.begin("resumed", *settings), simulate_in_image(*settings)
     federation.wait_for_round("resumed", "two rounds", lambda each: each.server_round == 2)
     server = [federation.container(service) for service in ("server-app", "superlink")]
     sh("docker", "kill", *server)
@@ -107,4 +108,4 @@ def test_a_run_whose_server_went_down_goes_on_from_its_snapshot(federation, sh, 
     assert [each.server_round for each in history] == list(range(1, 7)), said
     assert history[: len(before)] == before
     assert history[-1].replied == EVERYBODY
-    assert student_digest(federation, "resumed") == json.loads(simulate_in_image(*settings).splitlines()[-1])["student"]
+    assert student_digest(federation, "resumed") == simulation.result()["student"]
