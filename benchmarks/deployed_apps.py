@@ -58,9 +58,8 @@ class NotingGrid(PromptGrid):
     """
 
     def __init__(self, grid: Grid, prompt: bool) -> None:
-        self._prompt, self._grid = prompt, grid
-        if prompt:
-            super().__init__(grid)  # which changes how Flower pulls objects
+        super().__init__(grid)
+        self._prompt = prompt
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
         asked = list(messages)
@@ -131,6 +130,8 @@ _imported = time.monotonic()
 if os.environ.get(EVENTS):
     _prompt = os.environ.get("FEDKD_BENCHMARK_PROMPT") == "1"
     rounds.PromptGrid = lambda grid: NotingGrid(grid, _prompt)  # type: ignore[misc, assignment]
+    if not _prompt:
+        rounds.look_often_for_objects = lambda: None  # type: ignore[assignment]
 
 if __name__ == "__main__":
     serve_site(Path(sys.argv[1]))

@@ -72,7 +72,7 @@ class PayloadError(FedkdError):
 
     Args:
         reason: one word for the counter (`"not_finite"`, `"shape"`, `"classes"`, `"dtype"`, `"version"`,
-            `"public_digest"`, `"missing"`, `"client_error"`).
+            `"public_digest"`, `"missing"`, `"malformed"`, `"client_error"`).
         detail: the argument, its value and what is allowed.
     """
 

@@ -1,4 +1,4 @@
-"""Typed payloads and their records: the only place that names record keys.
+"""Typed payloads and their records: the only place that names record keys, but for those of `parcels`.
 
 | payload | direction | message type | what it carries |
 | --- | --- | --- | --- |
@@ -30,6 +30,9 @@ TRAIN = "train"
 
 POLICY = 2001
 """Error code of a reply by which a client says that its own site does not allow what was asked."""
+
+MALFORMED = 2002
+"""Error code in the place of a reply that could not be opened."""
 
 _HEADER, _METRICS, _WEIGHTS, _LOGITS = "header", "metrics", "weights", "logits"
 _PUBLIC, _CONSENSUS, _EVALUATION = "public", "consensus", "evaluation"
@@ -131,7 +134,7 @@ def content_of(message: Message) -> RecordDict:
         PayloadError: an error came in its place.
     """
     if message.has_error():
-        reason = "policy" if message.error.code == POLICY else "client_error"
+        reason = {POLICY: "policy", MALFORMED: "malformed"}.get(message.error.code, "client_error")
         raise PayloadError(reason, one_line(str(message.error.reason)))
     return message.content
 

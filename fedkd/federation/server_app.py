@@ -16,6 +16,7 @@ from fedkd.federation.engines.prompt_grid import PromptGrid
 from fedkd.federation.engines.simulated import SimulatedGrid
 from fedkd.federation.executor import LocalExecutor
 from fedkd.federation.fitting import check_models
+from fedkd.federation.object_pulls import look_often_for_objects
 from fedkd.federation.observers import Observer, Observers
 from fedkd.federation.references import compose_method
 from fedkd.federation.replies import ReplyDesk
@@ -64,6 +65,8 @@ def build_server_app(
         told = Observers(observers)
         secure = SecureRounds(config, method, workspace, told.on_reply) if config.secure_aggregation.enabled else None
         strategy = DistillationStrategy(config, server, desk, workspace, told, history, secure)
+        if simulated is None:
+            look_often_for_objects()
         with one_torch_thread():
             strategy.start(simulated or PromptGrid(grid))
         deliver(FederationResult(tuple(strategy.history), server.student_weights))

@@ -17,8 +17,8 @@ from flwr.app import Message, RecordDict
 from flwr.cli.build import build_fab_from_disk
 from flwr.common.constant import (
     FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION,
-    HEARTBEAT_DEFAULT_INTERVAL,
     HEARTBEAT_MIN_INTERVAL,
+    HEARTBEAT_PATIENCE,
     ErrorCode,
 )
 from flwr.server.superlink.linkstate import utils
@@ -141,7 +141,7 @@ def test_objects_that_are_not_there_are_looked_for_at_once(monkeypatch: pytest.M
     pulls = (inflatable_utils.pull_objects, inflatable_utils.pull_and_inflate_object_from_tree)
     for pull in pulls:
         monkeypatch.setattr(pull, "__kwdefaults__", {**pull.__kwdefaults__, "initial_backoff": 1.0})
-    waited, missing = [], iter([True] * 8)
+    waited, missing = [], iter([True] * 12)
 
     class Waiting(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
@@ -158,18 +158,57 @@ def test_objects_that_are_not_there_are_looked_for_at_once(monkeypatch: pytest.M
         patch.setattr(inflatable_utils.threading, "Event", Waiting)
         assert pulls[0](["a"], pull_object) == {"a": b"content"}
     looks = [seconds for seconds in waited if seconds is not None]
-    assert len(looks) == 8
+    assert len(looks) == 12
     assert looks[0] < 0.03
-    assert max(looks) <= 0.6
-    assert all(pull.__kwdefaults__["max_tries_per_object"] is None for pull in pulls)
+    assert 8 <= max(looks) <= 12
+    assert pulls[1].__kwdefaults__["initial_backoff"] == pulls[0].__kwdefaults__["initial_backoff"]
 
 
-def test_a_supernode_beats_in_the_time_that_a_site_sets() -> None:
-    for module in (heartbeat, fleet_http_connection):
-        assert "import HEARTBEAT_DEFAULT_INTERVAL" in inspect.getsource(module) or (
-            re.search(r"\n    HEARTBEAT_DEFAULT_INTERVAL,\n", inspect.getsource(module))
-        )
-    assert HEARTBEAT_MIN_INTERVAL <= supernode._HEARTBEAT < HEARTBEAT_DEFAULT_INTERVAL
+def test_a_supernode_gives_signs_of_life_as_often_as_a_site_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in (
+        (heartbeat, "HEARTBEAT_DEFAULT_INTERVAL"),
+        (heartbeat, "exponential"),
+        (fleet_http_connection, "HEARTBEAT_DEFAULT_INTERVAL"),
+        (start_client_internal, "time"),
+        (inflatable_utils.pull_objects, "__kwdefaults__"),
+        (inflatable_utils.pull_and_inflate_object_from_tree, "__kwdefaults__"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name))  # given back afterwards
+    monkeypatch.setattr(supernode, "flower_supernode", lambda: None)
+    monkeypatch.setattr(supernode, "wait_for_the_right_reply", lambda: None)
+    monkeypatch.setattr(supernode, "start_parent_process_monitor", lambda _: None)
+    monkeypatch.setattr(supernode.os, "_exit", lambda _: None)
+    monkeypatch.setattr(supernode.sys, "argv", ["supernode"])
+    supernode.main()
+    assert isinstance(start_client_internal.time, supernode.HastyTime)
+    assert inflatable_utils.pull_objects.__kwdefaults__["initial_backoff"] < 0.1
+    waited: list[float] = []
+    heard = iter([True, False, False, False, False, False, False, True])
+
+    class Waiting(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout or 0.0)
+            return False
+
+    def beat() -> bool:
+        got_through = next(heard, None)
+        if got_through is None:
+            sender._stop_event.set()
+        return got_through is not False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(heartbeat.threading, "Event", Waiting)
+        sender = heartbeat.HeartbeatSender(beat)
+    sender._run()
+    first, *retries, second, _ = waited
+    assert 7 <= first <= 9
+    assert 7 <= second <= 9
+    assert len(retries) == 6
+    assert max(retries) <= 4
+    connection = inspect.getsource(fleet_http_connection)
+    assert connection.count("heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL") == 2  # which the SuperLink is told
+    assert HEARTBEAT_MIN_INTERVAL <= fleet_http_connection.HEARTBEAT_DEFAULT_INTERVAL == 15
+    assert HEARTBEAT_PATIENCE == 2
 
 
 def test_a_supernode_waits_by_the_function_that_a_site_hastens() -> None:

@@ -61,12 +61,13 @@ def test_a_client_with_another_authority(trial, stranger) -> None:
 
 
 def test_a_client_that_is_not_the_last_is_revoked_and_its_number_given_anew(trial, stranger) -> None:
-    start(revoke_client(trial.deployment, 1), restart=True)  # so that sites and server app read the new roster
-    trial.wait_until_online(2)
+    start(revoke_client(trial.deployment, 1))
     old = trial.folder / "revoked" / "client-1-0"
     assert REFUSED in stranger(old)
     masked = ("secure_aggregation.enabled=true", "secure_aggregation.trust=active")
     fewer = ("secure_aggregation.minimum_cohort=2", "run.rounds=1")
+    start(trial.deployment, restart=True)  # so that sites and server app read the new roster
+    trial.wait_until_online(2)
     trial.run("without-1", *masked, *fewer)
     assert trial.record("without-1").history[0].replied == (0, 2)
     changed, client = add_client(trial.deployment)

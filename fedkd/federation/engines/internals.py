@@ -1,5 +1,6 @@
 """Everything of Flower's that is private to it and that an engine needs. What a client at its own site needs besides is
-in `site/runtime.py` and `site/supernode.py`, and the making of a bundle in `bundle.py`.
+in `site/runtime.py` and `site/supernode.py`, how long either end waits for a message's parts in `object_pulls.py`, and
+the making of a bundle in `bundle.py`.
 
 Pinned by `flwr>=1.41,<1.42`; `tests/integration/test_flower_internals.py` fails when one of these moves.
 """

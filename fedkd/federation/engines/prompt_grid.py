@@ -12,9 +12,9 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedkd.errors import PayloadError
-from fedkd.federation.engines.internals import CLIENT_RAISED, GONE, with_error
-from fedkd.federation.object_pulls import look_often_for_objects
-from fedkd.federation.parcels import opened, parcelled
+from fedkd.federation.engines.internals import GONE, with_error
+from fedkd.federation.messages import MALFORMED
+from fedkd.federation.parcels import Parcels, opened, parcelled
 
 if TYPE_CHECKING:
     from flwr.supercore.run import Run
@@ -25,7 +25,7 @@ _CLOCKS_APART = 600.0
 
 
 class PromptGrid(Grid):
-    """Does what another grid does, and waits for replies by itself.
+    """Does what another grid does, with messages in parcels, and waits for replies by itself.
 
     A message that nobody fetched in time is not kept for long, and a node that went offline is as silent as one that
     never answers: Flower's own replies in its place are left out.
@@ -36,7 +36,6 @@ class PromptGrid(Grid):
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
-        look_often_for_objects()
 
     def set_run(self, run: Run) -> None:
         """Set the run."""
@@ -59,7 +58,8 @@ class PromptGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send messages in parcels; returns what to pull their replies by."""
-        return self._grid.push_messages([parcelled(message) for message in messages])
+        held, made = list(messages), Parcels()
+        return self._grid.push_messages([parcelled(message, made) for message in held])
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Replies that have come; one whose parcel cannot be opened is an error of its sender."""
@@ -85,4 +85,4 @@ def _opened(reply: Message) -> Message:
     try:
         return opened(reply)
     except PayloadError as problem:
-        return with_error(reply, CLIENT_RAISED, str(problem))
+        return with_error(reply, MALFORMED, problem.detail)

@@ -19,6 +19,7 @@ from typing import Any
 
 from flwr.supercore import heartbeat
 from flwr.supercore.app_utils import start_parent_process_monitor
+from flwr.supercore.retry import exponential
 from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli.flower_supernode import flower_supernode
 
@@ -31,6 +32,8 @@ _NO_MESSAGE = 3.0
 """What Flower sleeps where there is no message; less, while it waits for the reply to one."""
 _HEARTBEAT = 15
 """Seconds between two signs of life, at most; the SuperLink misses a node after twice as many."""
+_LONGEST_RETRY = 4
+"""Seconds between two tries of one that did not get through: a SuperLink that is back must hear it before that."""
 
 
 class HastyTime:
@@ -91,13 +94,19 @@ def wait_for_the_right_reply() -> None:
         setattr(start_client_internal, name, seen(getattr(start_client_internal, name)))
 
 
-def main() -> None:
-    """Run Flower's SuperNode with this process's arguments."""
+def hasten() -> None:
+    """Let this process wait for messages and their parts, and between signs of life, for shorter."""
     setattr(start_client_internal, "time", HastyTime())  # noqa: B010 - its only use of that module
-    wait_for_the_right_reply()
     for module in (heartbeat, fleet_http_connection):
         setattr(module, "HEARTBEAT_DEFAULT_INTERVAL", _HEARTBEAT)  # noqa: B010 - each has imported it by name
+    setattr(heartbeat, "exponential", lambda max_delay: exponential(max_delay=min(max_delay, _LONGEST_RETRY)))  # noqa: B010
     look_often_for_objects()
+
+
+def main() -> None:
+    """Run Flower's SuperNode with this process's arguments."""
+    hasten()
+    wait_for_the_right_reply()
     start_parent_process_monitor(os.getppid())
     sys.argv[0] = "flower-supernode"
     flower_supernode()

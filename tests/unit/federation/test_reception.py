@@ -128,13 +128,16 @@ def test_arrays_travel_in_parcels_and_a_broken_one_is_its_senders_error(config: 
     grid = PromptGrid(Broken(config, {11: 0, 12: 1}))
     with task_identity(1, 1):
         messages = [Message(arrays, node, "train") for node in (11, 12)]
-        whole, broken = grid.send_and_receive(messages, timeout=5.0)
+        replies = grid.send_and_receive(messages, timeout=5.0)
+        whole, broken = sorted(replies, key=lambda reply: reply.metadata.src_node_id)
     assert all(is_parcel(message) for message in sent)
+    assert sent[0].content["parcel-0"] is sent[1].content["parcel-0"]
     assert not any(map(is_parcel, messages))
     assert whole.content == arrays
-    assert broken.metadata.src_node_id == 12
-    with pytest.raises(PayloadError, match="the parcel cannot be read"):
+    assert (whole.metadata.src_node_id, broken.metadata.src_node_id) == (11, 12)
+    with pytest.raises(PayloadError, match="the parcel cannot be read") as refused:
         content_of(broken)
+    assert refused.value.reason == "malformed"
 
 
 def test_a_node_that_never_answers_costs_the_timeout(config: ExperimentConfig) -> None:

@@ -96,7 +96,7 @@ class SiteGrid(LocalGrid):
 
 @pytest.fixture
 def federate() -> Callable[..., FederationResult]:
-    """Run an experiment over desks."""
+    """Run an experiment over desks, with every message in a parcel."""
 
     def run(config: ExperimentConfig, desks: list[Desk], sent: bytes | None = None) -> FederationResult:
         return run_apps(SiteGrid(config, desks, bundle() if sent is None else sent), config, Observer())

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from flwr.app import Context, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from fedkd.config import ExperimentConfig, parse_config
 from fedkd.errors import RoundError
 from fedkd.federation.bundle import EXPERIMENT_KEY, bundle
 from fedkd.federation.engines.internals import set_message_id, task_identity
+from fedkd.federation.messages import TrainInstruction, instruction_to_records
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
 from fedkd.federation.simulation import simulate
@@ -205,3 +207,26 @@ def test_a_site_with_another_public_set_takes_no_part(
     desks = [open_desk(make_site(0, public=elsewhere)), open_desk(make_site(1)), open_desk(make_site(2))]
     (record, *_) = federate(deployed, desks).history
     assert record.selected == (1, 2)
+
+
+def test_a_parcel_that_cannot_be_opened_is_refused_and_what_comes_without_one_is_answered_without(
+    deployed: ExperimentConfig, make_site: Sites, open_desk: OpenDesk
+) -> None:
+    site = make_site()
+    context = Context(1, 1, {}, RecordDict(), {EXPERIMENT_KEY: deployed.model_dump_json()})
+    instruction = TrainInstruction(1, np.arange(20, dtype=np.int32), None, None, evaluate=False)
+    with task_identity(1, 1):
+        broken, whole = (
+            Message(content, 5, "train", group_id="1")
+            for content in (
+                RecordDict({"parcel-0": ConfigRecord({"records": b"?"})}),
+                instruction_to_records(instruction),
+            )
+        )
+        for message in (broken, whole):
+            set_message_id(message, "m")
+        desk = open_desk(site)
+        refused, answered = (desk.answer(message, context, bundle()) for message in (broken, whole))
+    assert "PayloadError: malformed: the parcel cannot be read" in refused.error.reason
+    assert "logits" in answered.content.array_records
+    assert ["refused" in line for line in audit(site)] == [True, False]
