@@ -152,7 +152,7 @@ def temperature(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the temperature at which a student learns best from a federation's ensemble teacher, or from a [teacher]."""
+    """Find the temperature at which a student learns best from a federation's ensemble teacher, or from a teacher."""
     with errors_as_lines():
         from fedkd.console import ProgressBar, print_choice
         from fedkd.offline.temperature import find_temperature

@@ -33,7 +33,7 @@ _NO_MESSAGE = 3.0
 _HEARTBEAT = 15
 """Seconds between two signs of life, at most; the SuperLink misses a node after twice as many."""
 _LONGEST_RETRY = 4
-"""Seconds between two tries of one that did not get through: a SuperLink that is back must hear it before that."""
+"""Seconds between two tries of one that did not get through, at most: a SuperLink that is back hears it in time."""
 
 
 class HastyTime:

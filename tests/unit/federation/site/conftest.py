@@ -13,7 +13,6 @@ from flwr.clientapp import ClientApp
 from fedkd.config import ExperimentConfig, load_config, parse_config
 from fedkd.federation.bundle import EXPERIMENT_KEY, bundle
 from fedkd.federation.engines import LocalGrid
-from fedkd.federation.messages import TRAIN
 from fedkd.federation.observers import Observer
 from fedkd.federation.parcels import opened, parcelled
 from fedkd.federation.server_app import FederationResult
@@ -86,7 +85,7 @@ class SiteGrid(LocalGrid):
         def at_site(message: Message, context: Context) -> Message:
             desk = desks[int(context.node_config["partition-id"])]
             reply = desk.answer(parcelled(message), context, sent)
-            if message.metadata.message_type == TRAIN and reply.has_content() and reply.content.array_records:
+            if reply.has_content() and reply.content.array_records:
                 raise AssertionError("arrays left a site outside the parcel")
             return opened(reply)
 
