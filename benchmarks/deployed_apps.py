@@ -26,12 +26,12 @@ from fedkd import flower_app  # noqa: E402
 from fedkd.federation import server_app as rounds  # noqa: E402
 from fedkd.federation.client import Client  # noqa: E402
 from fedkd.federation.client_app import build_client_app, config_of  # noqa: E402
-from fedkd.federation.engines.prompt_grid import PromptGrid  # noqa: E402
 from fedkd.federation.references import compose_method  # noqa: E402
-from fedkd.federation.site.desk import Desk  # noqa: E402
-from fedkd.federation.site.holdings import read_holdings  # noqa: E402
-from fedkd.federation.site.settings import SiteConfig, load_site  # noqa: E402
 from fedkd.federation.workspace import Workspace, resolve_device  # noqa: E402
+from fedkd.flower.polling_grid import PromptGrid  # noqa: E402
+from fedkd.site.handler import Desk  # noqa: E402
+from fedkd.site.local_data import read_holdings  # noqa: E402
+from fedkd.site.settings import SiteConfig, load_site  # noqa: E402
 
 EVENTS, TRIAL = "FEDKD_BENCHMARK_EVENTS", "FEDKD_BENCHMARK_TRIAL"
 
@@ -117,7 +117,7 @@ def serve_site(path: Path) -> None:
         return reply
 
     Desk.answer = noting  # type: ignore[method-assign]
-    from fedkd.federation.site.executor import log_to_stderr, run_site
+    from fedkd.site.serve import log_to_stderr, run_site
 
     log_to_stderr()
     run_site(load_site(path))

@@ -35,10 +35,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import tomli_w
 
 from benchmarks.deployed_apps import EVENTS, TRIAL
-from fedkd.config import ExperimentConfig, load_config
-from fedkd.federation.bundle import EXPERIMENT_KEY, RESUMED_KEY, app_manifest
-from fedkd.federation.engines.flower import answers, free_port, guarded, runtime_environment
-from fedkd.federation.site.export import export
+from fedkd.config.experiment import ExperimentConfig, load_config
+from fedkd.engines.flower import answers, free_port, guarded, runtime_environment
+from fedkd.flower.app_bundle import EXPERIMENT_KEY, RESUMED_KEY, app_manifest
+from fedkd.site.export import export
 
 ROOT = Path(__file__).parents[1]
 CLIENTS = 3

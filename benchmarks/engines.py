@@ -11,13 +11,13 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
 
-from fedkd.config import RayConfig
-from fedkd.federation.engines import LocalGrid
-from fedkd.federation.engines.internals import quiet_logger, task_identity
-from fedkd.federation.engines.ray_grid import RayGrid
-from fedkd.federation.engines.ray_pool import RayPool
-from fedkd.federation.engines.ray_session import ray_session
-from fedkd.federation.engines.ray_worker import SetUp
+from fedkd.config.experiment import RayConfig
+from fedkd.engines import LocalGrid
+from fedkd.engines.ray_grid import RayGrid
+from fedkd.engines.ray_pool import RayPool
+from fedkd.engines.ray_session import ray_session
+from fedkd.engines.ray_worker import SetUp
+from fedkd.flower.internals import quiet_logger, task_identity
 
 SERVER_NODE = 0
 LOCAL = ("run.engine=local",)

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from benchmarks.child import Stopwatch
 from benchmarks.plain_problem import Settings
-from fedkd.config import ExperimentConfig, load_config
+from fedkd.config.experiment import ExperimentConfig, load_config
+from fedkd.engines.simulation import simulate
 from fedkd.errors import ConfigError
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
-from fedkd.federation.simulation import simulate
 from fedkd.methods.fedavg import FedAvgConfig
 from fedkd.methods.fkd import FkdConfig
 from fedkd.records import RoundRecord

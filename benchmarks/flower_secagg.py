@@ -25,15 +25,15 @@ from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECOR
 from flwr.server.workflow.secure_aggregation.secaggplus_workflow import WorkflowState
 
 from benchmarks.secure_rounds import Clock, best_of
-from fedkd.federation.engines.internals import (
+from fedkd.engines.local import LocalGrid
+from fedkd.flower.internals import (
     pack_records,
     quiet_logger,
     task_identity,
     unpack_records,
     with_content,
 )
-from fedkd.federation.engines.local import LocalGrid
-from fedkd.federation.engines.simulated import RUN_ID
+from fedkd.flower.simulated_grid import RUN_ID
 
 MODULUS, TARGET_RANGE, CLIPPING_RANGE, NUM_EXAMPLES = 1 << 32, 1 << 16, 30.0, 1000
 

@@ -17,7 +17,7 @@ from benchmarks.plain_loop import Scores, State, run
 from benchmarks.plain_problem import make_world
 from benchmarks.plain_two_processes import run_on_two
 from benchmarks.stock_flower import run_stock
-from fedkd.config import load_config
+from fedkd.config.experiment import load_config
 from fedkd.data.federated import load_federated_data
 from fedkd.federation.client_app import EXPERIMENT_KEY
 from fedkd.federation.client_app import app as client_app

@@ -14,15 +14,15 @@ from benchmarks.child import Stopwatch
 from benchmarks.engines import LOCAL, RAY
 from benchmarks.experiments import MarkRounds
 from benchmarks.measure import ROOT, Case
-from fedkd.config import load_config
-from fedkd.federation.simulation import simulate
+from fedkd.config.experiment import load_config
+from fedkd.engines.simulation import simulate
 
 _COMMANDS = {
     "python": "pass",
     "import torch": "import torch",
     "import flwr": "import flwr.serverapp, flwr.clientapp",
-    "import fedkd.cli": "import fedkd.cli",
-    "fedkd --help": "import sys; from fedkd.cli import main; sys.argv = ['fedkd', '--help']; main()",
+    "import fedkd.cli.main": "import fedkd.cli.main",
+    "fedkd --help": "import sys; from fedkd.cli.main import main; sys.argv = ['fedkd', '--help']; main()",
 }
 
 

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.child import Stopwatch
 from benchmarks.engines import flower_simulation
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.data.federated import cached_federated_data
 from fedkd.data.images import to_float
 from fedkd.models.registry import build_model

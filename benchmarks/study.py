@@ -23,7 +23,7 @@ TABLES = ("results.csv", "results.parquet", "rounds.csv", "rounds.parquet", "sum
 def run_study(study: Path, output: Path, workers: int) -> float:
     """Run the study and return its seconds."""
     print(f"{workers} workers, load average before it {os.getloadavg()[0]:.2f}", file=sys.stderr)
-    command = [sys.executable, "-c", "from fedkd.cli import main; main()", "study", str(study)]
+    command = [sys.executable, "-c", "from fedkd.cli.main import main; main()", "study", str(study)]
     began = time.perf_counter()
     subprocess.run(  # noqa: S603 (our own command)
         [*command, "--output", str(output), "--workers", str(workers)],

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 from fedkd._version import __version__
 
 if TYPE_CHECKING:
-    from fedkd.config import ExperimentConfig, load_config, parse_config
+    from fedkd.config.experiment import ExperimentConfig, load_config, parse_config
     from fedkd.errors import FedkdError
     from fedkd.experiment import run
     from fedkd.prediction import predict
     from fedkd.records import RunRecord
 
 _HOMES = {
-    "ExperimentConfig": "fedkd.config",
+    "ExperimentConfig": "fedkd.config.experiment",
     "FedkdError": "fedkd.errors",
     "RunRecord": "fedkd.records",
-    "load_config": "fedkd.config",
-    "parse_config": "fedkd.config",
+    "load_config": "fedkd.config.experiment",
+    "parse_config": "fedkd.config.experiment",
     "predict": "fedkd.prediction",
     "run": "fedkd.experiment",
 }

@@ -14,16 +14,16 @@ from typing import Any
 
 from fedkd._version import __version__
 from fedkd.aggregation import Weights
-from fedkd.config import ExperimentConfig, apply_override, parse_config
+from fedkd.config.experiment import ExperimentConfig, apply_override, parse_config
 from fedkd.data.config import SITES
+from fedkd.engines.simulation import simulate
 from fedkd.errors import ConfigError, DataError
 from fedkd.federation.bounds_cache import cached_bounds
 from fedkd.federation.checkpoints import Checkpoints
-from fedkd.federation.fitting import check_models
+from fedkd.federation.model_checks import check_models
 from fedkd.federation.observers import Observer, Observers
 from fedkd.federation.references import compose_method
 from fedkd.federation.server_app import FederationResult
-from fedkd.federation.simulation import simulate
 from fedkd.federation.workspace import Workspace, open_workspace
 from fedkd.offline import OfflineConfig, RecordedConfig, open_offline
 from fedkd.records import Bounds, RoundRecord, RunRecord
@@ -63,7 +63,7 @@ def run(config: ExperimentConfig, observer: RunObserver | None = None, federate:
     """Run one experiment.
 
     Args:
-        config: what to run; see `fedkd.config.load_config`.
+        config: what to run; see `fedkd.config.experiment.load_config`.
         observer: told of progress; nobody is by default.
         federate: runs the federation; on the engine that the configuration names by default.
 

@@ -12,16 +12,16 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.data.config import SITES
 from fedkd.errors import ConfigError
 from fedkd.experiment import RunObserver, resume, run
-from fedkd.federation.bundle import RESUMED_KEY
 from fedkd.federation.checkpoints import Checkpoints
 from fedkd.federation.client_app import config_of
-from fedkd.federation.engines.internals import log_our_errors_as_lines
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult, run_server_app
+from fedkd.flower.app_bundle import RESUMED_KEY
+from fedkd.flower.internals import log_our_errors_as_lines
 from fedkd.records import Refusal, RoundRecord
 from fedkd.reporting import round_line
 

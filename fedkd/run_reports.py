@@ -18,7 +18,7 @@ from fedkd.records import (
     Traffic,
 )
 from fedkd.reporting import ReportedRun, RunStore, render_comparison, render_report, run_plots, write_plots
-from fedkd.reporting.files import write_atomically
+from fedkd.storage.files import write_atomically
 
 
 def summarise(store: RunStore, config: RecordedConfig, history: Sequence[RoundRecord], bounds: Bounds) -> RunRecord:

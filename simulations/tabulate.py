@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from fedkd.errors import FedkdError, RunFolderError
-from fedkd.reporting.files import read_bytes, write_atomically
+from fedkd.storage.files import read_bytes, write_atomically
 from fedkd.study.rounds_table import study_block
 from fedkd.study.rows import read_csv
 

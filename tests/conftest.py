@@ -38,8 +38,8 @@ def data_root() -> Path:
 @pytest.fixture(scope="session")
 def ray_on_this_machine() -> Iterator[None]:
     """A Ray with room for four workers, whatever the number of cores."""
-    from fedkd.config import RayConfig
-    from fedkd.federation.engines.ray_session import ray_session
+    from fedkd.config.experiment import RayConfig
+    from fedkd.engines.ray_session import ray_session
 
     with ray_session(RayConfig(workers=4), at_most=4):
         yield

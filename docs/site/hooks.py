@@ -15,8 +15,8 @@ import click
 import typer.main
 from pydantic.fields import FieldInfo
 
-from fedkd.cli import app
-from fedkd.config import ExperimentConfig
+from fedkd.cli.main import app
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.methods import MethodConfig, available_methods, method_config_type
 from fedkd.types import Section
 

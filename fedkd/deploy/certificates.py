@@ -27,7 +27,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedkd.deploy.private_files import make_private_folder, write_if_other, write_once
 from fedkd.errors import ConfigError
-from fedkd.reporting.files import read_bytes
+from fedkd.storage.files import read_bytes
 
 AUTHORITY_YEARS = 10
 CERTIFICATE_DAYS = 730

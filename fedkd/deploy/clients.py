@@ -22,8 +22,8 @@ from fedkd.deploy.site_keys import (
 )
 from fedkd.deploy.sites import hand_out, make_site, put_away, put_away_keys, put_away_state
 from fedkd.errors import ConfigError
-from fedkd.federation.identities import identity_path
-from fedkd.reporting.files import naming_failures
+from fedkd.federation.secure.identities import identity_path
+from fedkd.storage.files import naming_failures
 
 
 def add_client(deployment: Deployment) -> tuple[Deployment, int]:

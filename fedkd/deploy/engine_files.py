@@ -6,7 +6,7 @@ A network of its own lets a client reach the gateway and no other client; it is 
 from __future__ import annotations
 
 from fedkd.deploy.folder import Deployment
-from fedkd.reporting.files import naming_failures, write_atomically
+from fedkd.storage.files import naming_failures, write_atomically
 
 CLIENTS = "compose.clients.yaml"
 ENVIRONMENT = ".env"
@@ -29,7 +29,7 @@ x-client: &client
   mem_limit: 2g
   cpus: 1.0
   healthcheck:
-    test: [CMD, python3, /etc/fedkd/healthy.py, "process:fedkd.federation.site.supernode"]
+    test: [CMD, python3, /etc/fedkd/healthy.py, "process:fedkd.site.supernode_patches"]
     interval: 10s
     timeout: 5s
     retries: 3

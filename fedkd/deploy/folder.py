@@ -23,9 +23,9 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from fedkd.config_errors import read_toml
+from fedkd.config.errors import read_toml
 from fedkd.errors import ConfigError
-from fedkd.reporting.files import first_problem, to_toml, write_atomically
+from fedkd.storage.files import first_problem, to_toml, write_atomically
 from fedkd.types import Section
 
 SETTINGS = "deployment.toml"

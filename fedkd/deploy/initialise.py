@@ -11,7 +11,7 @@ from fedkd.deploy.operator import write_connection
 from fedkd.deploy.private_files import give_to, make_private_folder, owner_of_files
 from fedkd.deploy.sites import SITE_COMPOSE, hand_out, make_site
 from fedkd.errors import ConfigError
-from fedkd.reporting.files import naming_failures
+from fedkd.storage.files import naming_failures
 
 SUPERLINK = "superlink.internal"
 """The SuperLink's name among the services of the server."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from fedkd.deploy.folder import Deployment
 from fedkd.errors import DeploymentError, RunFolderError
-from fedkd.reporting.files import read_json_object, to_toml, write_atomically
+from fedkd.storage.files import read_json_object, to_toml, write_atomically
 
 _CONNECTION = "fedkd"
 _REGISTERED, _RUNS = "registered.json", "runs.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fedkd.reporting.files import naming_failures, read_bytes, write_atomically
+from fedkd.storage.files import naming_failures, read_bytes, write_atomically
 
 
 def make_private_folder(path: Path) -> Path:

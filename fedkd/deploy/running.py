@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fedkd.config import ExperimentConfig, load_config
+from fedkd.config.experiment import ExperimentConfig, load_config
 from fedkd.deploy.engine import compose, remove_unused_networks
 from fedkd.deploy.folder import Deployment
 from fedkd.deploy.operator import (
@@ -23,9 +23,9 @@ from fedkd.deploy.operator import (
     submit,
 )
 from fedkd.errors import ConfigError, DeploymentError
-from fedkd.federation.bundle import EXPERIMENT_KEY, RESUMED_KEY, write_app
+from fedkd.flower.app_bundle import EXPERIMENT_KEY, RESUMED_KEY, write_app
 from fedkd.reporting import RunStore, run_name
-from fedkd.reporting.files import naming_failures, to_toml
+from fedkd.storage.files import naming_failures, to_toml
 
 SERVER_SERVICES = ("superlink", "gateway", "server-app")
 SITES = "sites"

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from fedkd.deploy.certificates import make_node_key
 from fedkd.deploy.private_files import make_private_folder, write_if_other
 from fedkd.errors import ConfigError
-from fedkd.federation.identities import make_identity
-from fedkd.reporting.files import read_bytes
+from fedkd.federation.secure.identities import make_identity
+from fedkd.storage.files import read_bytes
 
 NODE_KEY, NODE_PUBLIC = "node.key", "node.pub"
 IDENTITY, IDENTITY_PUBLIC = "identity.pem", "identity.pub"

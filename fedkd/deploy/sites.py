@@ -11,8 +11,8 @@ from fedkd.deploy.folder import Deployment
 from fedkd.deploy.private_files import give_to, make_private_folder, write_once
 from fedkd.deploy.site_keys import IDENTITY, read_public_identity
 from fedkd.errors import ConfigError
-from fedkd.federation.identities import ROSTER, identity_path, make_identity, write_roster
-from fedkd.reporting.files import naming_failures, read_bytes, write_atomically
+from fedkd.federation.secure.identities import ROSTER, identity_path, make_identity, write_roster
+from fedkd.storage.files import naming_failures, read_bytes, write_atomically
 
 _SITE = """\
 # Client {client} of the federation at {host}. Paths are those of the container.

@@ -41,7 +41,7 @@ class Setting(NamedTuple):
 
 
 class Mapper(Protocol):
-    """Does independent work, as `fedkd.federation.executor.Executor` does: in this process, or on workers of Ray."""
+    """Does independent work, as `fedkd.distillation.executor.Executor` does: in this process, or on workers of Ray."""
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """Return what `function` makes of each item, in the order of the items."""

@@ -14,13 +14,13 @@ import torch
 from pydantic import ValidationError
 
 from fedkd._version import __version__
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.federation.references import Progress, train_bounds
 from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.weights import read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.records import Bounds
-from fedkd.reporting.files import locked, naming_failures, write_atomically
+from fedkd.storage.files import locked, naming_failures, write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedkd.federation.engines.simulated import SimulatedGrid
 from fedkd.federation.observers import Observer
 from fedkd.federation.server import Server
+from fedkd.flower.simulated_grid import SimulatedGrid
 from fedkd.records import RoundRecord
-from fedkd.reporting.snapshots import Snapshot, SnapshotStore
+from fedkd.storage.snapshots import Snapshot, SnapshotStore
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from fedkd.aggregation import Weights
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.distillation import Distiller, relation_terms
 from fedkd.federation.messages import ClientMetrics, Hello, TrainInstruction, TrainReply
 from fedkd.federation.weights import load_weights, read_weights

@@ -17,9 +17,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message
 from flwr.clientapp import ClientApp
 
 from fedkd.aggregation import Weights
-from fedkd.config import ExperimentConfig, load_config, parse_config
+from fedkd.config.experiment import ExperimentConfig, load_config, parse_config
 from fedkd.errors import ConfigError, PayloadError
-from fedkd.federation.bundle import EXPERIMENT_KEY
 from fedkd.federation.client import Client, Work
 from fedkd.federation.messages import (
     Absence,
@@ -29,12 +28,13 @@ from fedkd.federation.messages import (
     instruction_from_records,
     reply_to_records,
 )
-from fedkd.federation.parcels import is_parcel, opened, parcelled
 from fedkd.federation.references import compose_method
-from fedkd.federation.secure_client import SecureParticipant, credentials_of, sends_early_keys
-from fedkd.federation.secure_messages import SecureRequest, answer_to_records, has_request, request_from_records
+from fedkd.federation.secure.messages import SecureRequest, answer_to_records, has_request, request_from_records
+from fedkd.federation.secure.participant import SecureParticipant, credentials_of, sends_early_keys
 from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.workspace import open_workspace
+from fedkd.flower.app_bundle import EXPERIMENT_KEY
+from fedkd.flower.packing import is_parcel, opened, parcelled
 from fedkd.seeding import numpy_rng
 
 DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "simulations" / "digits.toml"

@@ -22,17 +22,12 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from fedkd._version import __version__
 from fedkd.aggregation import Weights
 from fedkd.errors import PayloadError
+from fedkd.flower.internals import MALFORMED, POLICY
 from fedkd.payload import EncodedLogits
 from fedkd.types import FloatArray
 
 HELLO = "query.hello"
 TRAIN = "train"
-
-POLICY = 2001
-"""Error code of a reply by which a client says that its own site does not allow what was asked."""
-
-MALFORMED = 2002
-"""Error code in the place of a reply that could not be opened."""
 
 _HEADER, _METRICS, _WEIGHTS, _LOGITS = "header", "metrics", "weights", "logits"
 _PUBLIC, _CONSENSUS, _EVALUATION = "public", "consensus", "evaluation"

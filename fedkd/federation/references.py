@@ -20,7 +20,7 @@ from flwr.serverapp.strategy import FedAvg, FedProx
 from torch import Tensor, nn
 
 from fedkd.aggregation import Weights
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.errors import RoundError
 from fedkd.federation.messages import TRAIN
 from fedkd.federation.workspace import Workspace

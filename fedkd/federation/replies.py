@@ -9,7 +9,7 @@ import numpy as np
 from flwr.app import Message
 
 from fedkd.aggregation import Weights
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.errors import PayloadError, PublicSetMismatchError
 from fedkd.federation.messages import Absence, TrainReply, content_of, payload_bytes, reply_from_records
 from fedkd.federation.weights import check_weights, load_weights

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fedkd.aggregation import Weights
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
+from fedkd.distillation.executor import Executor
 from fedkd.errors import RoundError
-from fedkd.federation.executor import Executor
 from fedkd.federation.messages import IndexArray, TrainInstruction
-from fedkd.federation.phases import DistillationTask, ModelState, predict
-from fedkd.federation.secure_vector import SumOfClients
-from fedkd.federation.temperature import TemperatureSelector
+from fedkd.federation.secure.vector import SumOfClients
+from fedkd.federation.server_tasks import DistillationTask, ModelState, predict
+from fedkd.federation.temperature_selection import TemperatureSelector
 from fedkd.federation.weights import check_weights, read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Contribution, Method

@@ -9,23 +9,23 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedkd.aggregation import Weights
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
+from fedkd.distillation.executor import LocalExecutor
 from fedkd.federation.checkpoints import Checkpoints, Saving
 from fedkd.federation.client_app import config_of
-from fedkd.federation.engines.prompt_grid import PromptGrid
-from fedkd.federation.engines.simulated import SimulatedGrid
-from fedkd.federation.executor import LocalExecutor
-from fedkd.federation.fitting import check_models
-from fedkd.federation.object_pulls import look_often_for_objects
+from fedkd.federation.model_checks import check_models
 from fedkd.federation.observers import Observer, Observers
 from fedkd.federation.references import compose_method
 from fedkd.federation.replies import ReplyDesk
-from fedkd.federation.secure_rounds import SecureRounds
+from fedkd.federation.secure.rounds import SecureRounds
 from fedkd.federation.server import Server
 from fedkd.federation.strategy import DistillationStrategy
 from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.weights import read_weights
 from fedkd.federation.workspace import Workspace, open_workspace
+from fedkd.flower.object_pulls import look_often_for_objects
+from fedkd.flower.polling_grid import PromptGrid
+from fedkd.flower.simulated_grid import SimulatedGrid
 from fedkd.methods import Method
 from fedkd.records import RoundRecord
 

@@ -17,14 +17,14 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.errors import RoundError
-from fedkd.federation.joining import Reception, meet, require_enough
+from fedkd.federation.membership import Reception, meet, require_enough
 from fedkd.federation.messages import TRAIN, IndexArray, instruction_to_records, payload_bytes
 from fedkd.federation.observers import Observer
 from fedkd.federation.replies import ReplyDesk, Round
-from fedkd.federation.secure_exchange import Invitation, SecureRound
-from fedkd.federation.secure_rounds import SecureRounds
+from fedkd.federation.secure.exchange import Invitation, SecureRound
+from fedkd.federation.secure.rounds import SecureRounds
 from fedkd.federation.server import Outcome, Server
 from fedkd.federation.workspace import Workspace
 from fedkd.records import RoundRecord, Seconds, Traffic

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.data.config import SITES, DataConfig
 from fedkd.data.deployed import load_server_data
 from fedkd.data.federated import FederatedData, cached_federated_data

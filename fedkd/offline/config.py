@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from fedkd.config import ExperimentConfig, RunFolderConfig, apply_override, parse_config
-from fedkd.config_errors import config_error, read_toml
+from fedkd.config.errors import config_error, read_toml
+from fedkd.config.experiment import ExperimentConfig, RunFolderConfig, apply_override, parse_config
 from fedkd.data.config import DataConfig
 from fedkd.distillation import DistillationConfig
 from fedkd.errors import ConfigError

@@ -31,8 +31,8 @@ from fedkd.losses import (
 )
 from fedkd.offline.config import OfflineConfig, TermConfig
 from fedkd.records import Distillation, RoundRecord, Seconds, StudentScore, TeacherScore
-from fedkd.reporting.tensors import unpack
 from fedkd.seeding import derive_seed, isolated_torch_rng
+from fedkd.storage.tensors import unpack
 from fedkd.training.evaluation import agreement, balanced_accuracy, confusion, predict_logits, score
 from fedkd.training.loop import train_supervised
 

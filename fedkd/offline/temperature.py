@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from fedkd.config import apply_override, parse_config
-from fedkd.config_errors import read_toml
+from fedkd.config.errors import read_toml
+from fedkd.config.experiment import apply_override, parse_config
 from fedkd.distillation import TemperatureSelectionConfig
+from fedkd.distillation.executor import LocalExecutor
 from fedkd.distillation.temperature import Setting, choose_setting, settings_of
+from fedkd.engines.temperature_search import choose_temperature, grid_of, with_grid
 from fedkd.errors import ConfigError
-from fedkd.federation.executor import LocalExecutor
 from fedkd.federation.observers import Observer
-from fedkd.federation.selection import choose_temperature, grid_of, with_grid
 from fedkd.losses.kd import DIVERGENCES
 from fedkd.offline.config import OfflineConfig, parse_offline
 from fedkd.offline.run import open_offline

@@ -8,9 +8,9 @@ from fedkd.reporting.heatmap import partition_plot
 from fedkd.reporting.html import render_report
 from fedkd.reporting.plots import run_plots, write_plots
 from fedkd.reporting.reported import ReportedRun
-from fedkd.reporting.run_store import RunStore, run_name
 from fedkd.reporting.tables import cost_table, result_table, round_line
 from fedkd.reporting.tensorboard import TensorBoardWriter
+from fedkd.storage.run_store import RunStore, run_name
 
 __all__ = [
     "ReportedRun",

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 
 from fedkd.records import PartitionRecord, RoundRecord, RunRecord
 from fedkd.reporting.elements import code, columns, facts, figure, folded, page, paragraph, section, table, tile
-from fedkd.reporting.files import to_toml
 from fedkd.reporting.formatting import MISSING, duration, number, percent, points, size, words
 from fedkd.reporting.measures import ACCURACIES, LABELS, last_agreement, lost_replies
 from fedkd.reporting.plot import Plot
@@ -25,6 +24,7 @@ from fedkd.reporting.secure import secure_section
 from fedkd.reporting.settings import changed
 from fedkd.reporting.tables import cost_rows, lost_parts, result_rows
 from fedkd.reporting.temperature import temperature_section
+from fedkd.storage.files import to_toml
 
 _MOST_REFUSALS = 200
 _MOST_OPEN_ROUNDS = 20

@@ -16,7 +16,7 @@ from fedkd.reporting.plot import LOWER, UPPER, Plot, Stroke, stroke
 from fedkd.reporting.temperature import temperature_choices, temperature_plot
 
 if TYPE_CHECKING:
-    from fedkd.reporting.run_store import RunStore
+    from fedkd.storage.run_store import RunStore
 
 ROUND = Axis("round", "{:.0f}".format, whole=True)
 ACCURACY = Axis("accuracy (%)", "{:.1f} %".format)

@@ -11,10 +11,10 @@ from rich.text import Text
 
 from fedkd.records import RunRecord, TemperatureChoice, TemperatureTrial
 from fedkd.reporting.elements import columns, figure, folded, paragraph, section, table
-from fedkd.reporting.files import naming_failures, write_atomically
 from fedkd.reporting.formatting import number, percent
 from fedkd.reporting.lines import Axis, Line, line_plot
 from fedkd.reporting.plot import Plot, stroke
+from fedkd.storage.files import naming_failures, write_atomically
 
 HEAD = (
     "T",

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 
 from fedkd.records import RoundRecord
-from fedkd.reporting.files import naming_failures
 from fedkd.reporting.measures import ACCURACIES, phase_seconds
+from fedkd.storage.files import naming_failures
 
 
 def scalars(record: RoundRecord) -> Iterator[tuple[str, float]]:

@@ -17,8 +17,8 @@ from fedkd.errors import RunFolderError
 from fedkd.records import RoundRecord
 from fedkd.reporting.formatting import duration, percent, size, words
 from fedkd.reporting.measures import ACCURACIES, LABELS, phase_seconds
-from fedkd.reporting.run_store import RunStore
 from fedkd.reporting.tables import round_line
+from fedkd.storage.run_store import RunStore
 
 State = Literal["running", "training bounds", "over", "stopped"]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fedkd.config import ExperimentConfig, parse_config
-from fedkd.config_errors import config_error, read_toml
+from fedkd.config.errors import config_error, read_toml
+from fedkd.config.experiment import ExperimentConfig, parse_config
 from fedkd.errors import ConfigError, StudyError
 from fedkd.study.config import Settings, StudyConfig
 from fedkd.study.points import Point, cell_names, expand, readable

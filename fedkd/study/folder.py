@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from fedkd.config import ExperimentConfig, parse_config
+from fedkd.config.experiment import ExperimentConfig, parse_config
 from fedkd.errors import StudyError
 from fedkd.records import Record
-from fedkd.reporting.files import locked, naming_failures, read_bytes, read_json_object, read_record, write_atomically
 from fedkd.reporting.settings import flat
+from fedkd.storage.files import locked, naming_failures, read_bytes, read_json_object, read_record, write_atomically
 from fedkd.study.cells import CELLS_FOLDER, Study
 
 LOCKS_FOLDER = ".locks"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fedkd.records import RunRecord
 from fedkd.reporting import RunStore
-from fedkd.reporting.files import read_bytes, write_atomically
+from fedkd.storage.files import read_bytes, write_atomically
 from fedkd.study.cells import Cell, Study
 from fedkd.study.folder import CellOutcome, StudyFolder
 from fedkd.study.markdown import document, markdown_table

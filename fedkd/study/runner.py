@@ -13,11 +13,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fedkd.config import ExperimentConfig, RayConfig, with_absolute_paths
+from fedkd.config.experiment import ExperimentConfig, RayConfig, with_absolute_paths
+from fedkd.engines.tasks import Died, open_tasks
 from fedkd.errors import FedkdError
 from fedkd.experiment import resume, run
-from fedkd.federation.tasks import Died, open_tasks
-from fedkd.reporting.files import locked
+from fedkd.storage.files import locked
 from fedkd.study.cells import Cell, Study
 from fedkd.study.folder import LOCKS_FOLDER, CellOutcome, StudyFolder
 

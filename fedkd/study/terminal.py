@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from fedkd.config import RayConfig
+from fedkd.config.experiment import RayConfig
 from fedkd.reporting.formatting import duration
 from fedkd.study.cells import Study
 from fedkd.study.folder import StudyFolder

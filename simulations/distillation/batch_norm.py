@@ -19,9 +19,9 @@ import torch
 from common import accuracy, arguments, data_section, dots, finish, over_seeds, table, workspace_of
 from torch import Tensor, nn
 
-from fedkd.config import parse_config
+from fedkd.config.experiment import parse_config
+from fedkd.engines.simulation import simulate
 from fedkd.federation.observers import Observer
-from fedkd.federation.simulation import simulate
 from fedkd.models.batch_norm import BatchNormAlignment, align_batch_norm, batch_norm_layers
 from fedkd.training.config import TrainingConfig
 from fedkd.training.loop import train_supervised

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from fedkd.config import parse_config
+from fedkd.config.experiment import parse_config
 from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.workspace import Workspace, open_workspace
 from fedkd.offline import open_offline

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fedkd.config import ExperimentConfig, parse_config
+from fedkd.config.experiment import ExperimentConfig, parse_config
 from fedkd.distillation import Distiller, PublicBatch
 from fedkd.distillation.temperature import Setting, judge, settings_of
 from fedkd.federation.threads import one_torch_thread

@@ -14,12 +14,12 @@ from flwr.clientapp import ClientApp
 from ray import cloudpickle
 
 from fedkd.distillation.shards import Exchange
+from fedkd.engines import LocalGrid, SimulatedGrid
+from fedkd.engines.ray_grid import RayGrid
+from fedkd.engines.ray_pool import RayPool
+from fedkd.engines.ray_worker import SetUp
 from fedkd.errors import RoundError
-from fedkd.federation.engines import LocalGrid, SimulatedGrid
-from fedkd.federation.engines.internals import task_identity
-from fedkd.federation.engines.ray_grid import RayGrid
-from fedkd.federation.engines.ray_pool import RayPool
-from fedkd.federation.engines.ray_worker import SetUp
+from fedkd.flower.internals import task_identity
 
 Open = Callable[..., SimulatedGrid]
 RUN_CONFIG: UserConfig = {"key": "value"}

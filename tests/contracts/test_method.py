@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedkd.config import ExperimentConfig, parse_config
+from fedkd.config.experiment import ExperimentConfig, parse_config
+from fedkd.engines.simulation import simulate
 from fedkd.federation.observers import Observer
 from fedkd.federation.references import compose_method
 from fedkd.federation.server_app import FederationResult
-from fedkd.federation.simulation import simulate
 from fedkd.methods import available_methods
 
 OWN_METHOD = '''

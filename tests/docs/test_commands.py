@@ -24,11 +24,12 @@ from markdown_it import MarkdownIt
 from PIL import Image
 from typer.testing import CliRunner
 
-from fedkd import config, deploy, experiment, offline, run_reports
-from fedkd.cli import app
-from fedkd.config import ExperimentConfig
-from fedkd.federation.site import settings
+from fedkd import deploy, experiment, offline, run_reports
+from fedkd.cli.main import app
+from fedkd.config import experiment as config
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.offline import OfflineConfig
+from fedkd.site import settings
 from fedkd.study import terminal
 
 ROOT = Path(__file__).parents[2]

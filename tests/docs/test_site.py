@@ -15,8 +15,8 @@ import pytest
 import typer.main
 
 import fedkd
-from fedkd.cli import app
-from fedkd.config import ExperimentConfig
+from fedkd.cli.main import app
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.types import Section
 
 ROOT = Path(__file__).parents[2]

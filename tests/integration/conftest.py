@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from flwr.app import Message
 
-from fedkd.config import ExperimentConfig, parse_config
-from fedkd.federation.bundle import EXPERIMENT_KEY
+from fedkd.config.experiment import ExperimentConfig, parse_config
+from fedkd.engines import LocalGrid, process_guard
+from fedkd.engines.flower import answers, free_port, guarded, runtime_environment
+from fedkd.engines.simulation import run_apps
 from fedkd.federation.client_app import app as client_app
-from fedkd.federation.engines import LocalGrid, guard
-from fedkd.federation.engines.flower import answers, free_port, guarded, runtime_environment
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
-from fedkd.federation.simulation import run_apps
+from fedkd.flower.app_bundle import EXPERIMENT_KEY
 
 Tamper = Callable[[int, Message], Message | None]
 """(client, its reply) -> what the server gets instead; `None` for nothing."""
@@ -80,7 +80,7 @@ def run_tampered() -> Callable[..., FederationResult]:
     return run
 
 
-CLIENT = [sys.executable, "-c", "from fedkd.cli import main; main()", "client", "run"]
+CLIENT = [sys.executable, "-c", "from fedkd.cli.main import main; main()", "client", "run"]
 
 
 class Loopback:
@@ -147,7 +147,7 @@ class Loopback:
 @pytest.fixture
 def start_loopback() -> Iterator[Callable[[Path], Loopback]]:
     """Start a SuperLink over a folder that holds a trial; everything ends with the test, and nothing is left."""
-    before = set(guard.descendants(os.getpid()))
+    before = set(process_guard.descendants(os.getpid()))
     with ExitStack() as running:
         yield lambda folder: Loopback(folder, running)
-    assert set(guard.descendants(os.getpid())) <= before  # of those before, some may have ended since
+    assert set(process_guard.descendants(os.getpid())) <= before  # of those before, some may have ended since

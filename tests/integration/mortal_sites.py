@@ -27,10 +27,10 @@ from flwr.app import Context, Message
 from fedkd.aggregation import Weights
 from fedkd.federation.client import Client, Work
 from fedkd.federation.messages import TrainInstruction
-from fedkd.federation.secure_messages import has_request, request_from_records
-from fedkd.federation.site import executor
-from fedkd.federation.site.desk import Desk
-from fedkd.federation.site.settings import load_site
+from fedkd.federation.secure.messages import has_request, request_from_records
+from fedkd.site import serve
+from fedkd.site.handler import Desk
+from fedkd.site.settings import load_site
 
 
 def make_mortal(plan: list[list[int | str]], folder: Path) -> None:
@@ -69,9 +69,9 @@ def start(site: Path, plan: list[list[int | str]]) -> int:
     log = os.open(site.parent / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    setattr(executor, "_POLL", 0.15)  # noqa: B010 - four sites that look as often as one does are work for two cores
-    executor.log_to_stderr()
-    executor.run_site(load_site(site))
+    setattr(serve, "_POLL", 0.15)  # noqa: B010 - four sites that look as often as one does are work for two cores
+    serve.log_to_stderr()
+    serve.run_site(load_site(site))
     raise SystemExit
 
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from fedkd.config import ExperimentConfig
-from fedkd.federation.bundle import EXPERIMENT_KEY
+from fedkd.config.experiment import ExperimentConfig
+from fedkd.engines import LocalGrid
+from fedkd.engines.simulation import run_apps, simulate
 from fedkd.federation.client_app import app as client_app
 from fedkd.federation.client_app import simulated_absence
-from fedkd.federation.engines import LocalGrid
-from fedkd.federation.engines.internals import unpack_records
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
-from fedkd.federation.simulation import run_apps, simulate
+from fedkd.flower.app_bundle import EXPERIMENT_KEY
+from fedkd.flower.internals import unpack_records
 from fedkd.secure_aggregation import ClientState
 from fedkd.secure_aggregation.client_state import Secrets
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.errors import RunFolderError
 from fedkd.federation import bounds_cache
 from fedkd.federation.bounds_cache import cached_bounds

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
+from fedkd.engines.simulation import simulate
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
-from fedkd.federation.simulation import simulate
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_on_this_machine")]
 

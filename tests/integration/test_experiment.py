@@ -11,7 +11,7 @@ import pytest
 
 import fedkd
 from fedkd import experiment
-from fedkd.config import ExperimentConfig, load_config
+from fedkd.config.experiment import ExperimentConfig, load_config
 from fedkd.data.federated import load_federated_data
 from fedkd.experiment import RunObserver
 from fedkd.federation import bounds_cache, references

@@ -32,13 +32,12 @@ from flwr.supercore.superexec.run_superexec import _TASK_POLL_INTERVAL_ENV
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import http_grid
 from flwr.supernode import fleet_http_connection, start_client_internal
-from flwr.supernode.runtime import run_clientapp
+from flwr.supernode_patches.runtime import run_clientapp
 
 from fedkd.errors import ConfigError
-from fedkd.federation import bundle
-from fedkd.federation.engines import internals
-from fedkd.federation.object_pulls import look_often_for_objects
-from fedkd.federation.site import runtime, supernode
+from fedkd.flower import app_bundle, internals
+from fedkd.flower.object_pulls import look_often_for_objects
+from fedkd.site import flower_runtime, supernode_patches
 
 
 def test_the_pinned_version_is_installed() -> None:
@@ -114,12 +113,12 @@ def test_the_filter_is_there_once(flower_log: io.StringIO) -> None:
 
 
 def test_a_site_finds_what_it_needs_of_flowers_runtime() -> None:
-    assert runtime.TaskType.CLIENT_APP
+    assert flower_runtime.TaskType.CLIENT_APP
     for function, names in {
-        runtime.pull_task_input: ["client"],
-        runtime.push_message: ["client", "message", "context"],
-        runtime.push_task_output: ["client", "context", "sub_status", "details"],
-        supernode.start_parent_process_monitor: ["parent_pid"],
+        flower_runtime.pull_task_input: ["client"],
+        flower_runtime.push_message: ["client", "message", "context"],
+        flower_runtime.push_task_output: ["client", "context", "sub_status", "details"],
+        supernode_patches.start_parent_process_monitor: ["parent_pid"],
     }.items():
         assert list(inspect.signature(function).parameters) == names
 
@@ -174,13 +173,13 @@ def test_a_supernode_gives_signs_of_life_as_often_as_a_site_wants(monkeypatch: p
         (inflatable_utils.pull_and_inflate_object_from_tree, "__kwdefaults__"),
     ):
         monkeypatch.setattr(module, name, getattr(module, name))  # given back afterwards
-    monkeypatch.setattr(supernode, "flower_supernode", lambda: None)
-    monkeypatch.setattr(supernode, "wait_for_the_right_reply", lambda: None)
-    monkeypatch.setattr(supernode, "start_parent_process_monitor", lambda _: None)
-    monkeypatch.setattr(supernode.os, "_exit", lambda _: None)
-    monkeypatch.setattr(supernode.sys, "argv", ["supernode"])
-    supernode.main()
-    assert isinstance(start_client_internal.time, supernode.HastyTime)
+    monkeypatch.setattr(supernode_patches, "flower_supernode", lambda: None)
+    monkeypatch.setattr(supernode_patches, "wait_for_the_right_reply", lambda: None)
+    monkeypatch.setattr(supernode_patches, "start_parent_process_monitor", lambda _: None)
+    monkeypatch.setattr(supernode_patches.os, "_exit", lambda _: None)
+    monkeypatch.setattr(supernode_patches.sys, "argv", ["supernode"])
+    supernode_patches.main()
+    assert isinstance(start_client_internal.time, supernode_patches.HastyTime)
     assert inflatable_utils.pull_objects.__kwdefaults__["initial_backoff"] < 0.1
     waited: list[float] = []
     heard = iter([True, False, False, False, False, False, False, True])
@@ -237,9 +236,9 @@ def test_flower_speaks_for_nodes_that_are_gone_under_its_own_name() -> None:
 def test_the_bundle_is_what_flwr_run_makes(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Flower's, of pathspec
-        bundle.write_app(tmp_path)
-        assert build_fab_from_disk(tmp_path) == bundle.bundle()
+        app_bundle.write_app(tmp_path)
+        assert build_fab_from_disk(tmp_path) == app_bundle.bundle()
     (tmp_path / "extra.py").write_text("")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        assert bundle.bundle_hash(build_fab_from_disk(tmp_path)) != bundle.bundle_hash()
+        assert app_bundle.bundle_hash(build_fab_from_disk(tmp_path)) != app_bundle.bundle_hash()

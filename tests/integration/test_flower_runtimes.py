@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
+from fedkd.engines import flower, process_guard
+from fedkd.engines.flower import answers, free_port, guarded, runtime_environment
+from fedkd.engines.simulation import simulate
 from fedkd.errors import RoundError
-from fedkd.federation.engines import flower, guard
-from fedkd.federation.engines.flower import answers, free_port, guarded, runtime_environment
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
-from fedkd.federation.simulation import simulate
 from fedkd.records import RoundRecord
 
 PROJECT = Path(__file__).parents[2]
@@ -50,9 +50,9 @@ def without_times(records: tuple[RoundRecord, ...]) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_running() -> Iterator[None]:
-    before = set(guard.descendants(os.getpid()))
+    before = set(process_guard.descendants(os.getpid()))
     yield
-    assert set(guard.descendants(os.getpid())) == before
+    assert set(process_guard.descendants(os.getpid())) == before
 
 
 def test_flowers_simulation_gives_the_bits_of_the_local_engine(small_config: MakeConfig) -> None:

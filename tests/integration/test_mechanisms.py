@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from fedkd.config import load_config, parse_config
+from fedkd.config.experiment import load_config, parse_config
+from fedkd.engines.simulation import simulate
 from fedkd.errors import ConfigError, ModelError
 from fedkd.experiment import run
-from fedkd.federation.fitting import check_models
+from fedkd.federation.model_checks import check_models
 from fedkd.federation.observers import Observer
 from fedkd.federation.references import compose_method
-from fedkd.federation.simulation import simulate
 from fedkd.federation.workspace import open_workspace
 from fedkd.offline import open_offline
 from fedkd.offline.config import parse_offline

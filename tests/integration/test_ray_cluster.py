@@ -12,7 +12,7 @@ import pytest
 from ray.cluster_utils import Cluster
 
 import fedkd
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.reporting import RunStore
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,14 @@ def test_the_same_experiment_on_a_cluster_of_two_nodes(
 ) -> None:
     run = {"output": str(tmp_path), "name": "here", "bounds": False}
     here = Path(fedkd.run(small_config(run=run, student={"model": "mlp", "epochs": 2, "shards": 2})).run_dir)
-    command = [sys.executable, "-c", "from fedkd.cli import main; main()", "simulate", str(here / "config.toml"), "-q"]
+    command = [
+        sys.executable,
+        "-c",
+        "from fedkd.cli.main import main; main()",
+        "simulate",
+        str(here / "config.toml"),
+        "-q",
+    ]
     command += ["--ray-address", two_nodes.address, "--set", "run.name=there", "--set", "ray.workers=2"]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     there = tmp_path / "there"
@@ -47,7 +54,7 @@ def test_the_same_experiment_on_a_cluster_of_two_nodes(
 
 def test_without_an_address_no_cluster_is_joined(two_nodes: Cluster) -> None:
     session = (
-        "import ray; from fedkd.config import RayConfig; from fedkd.federation.engines.ray_session import ray_session\n"
+        "import ray; from fedkd.config.experiment import RayConfig; from fedkd.engines.ray_session import ray_session\n"
         "with ray_session(RayConfig(workers=2), at_most=2): print(len(ray.nodes()))"
     )
     environment = os.environ | {"RAY_ADDRESS": two_nodes.address}

@@ -18,11 +18,11 @@ from flwr.clientapp import ClientApp
 from ray import cloudpickle
 
 from fedkd.distillation.shards import Exchange
+from fedkd.engines.ray_grid import RayGrid
+from fedkd.engines.ray_pool import RayPool
+from fedkd.engines.ray_worker import SetUp
 from fedkd.errors import EngineError
-from fedkd.federation.engines.internals import task_identity
-from fedkd.federation.engines.ray_grid import RayGrid
-from fedkd.federation.engines.ray_pool import RayPool
-from fedkd.federation.engines.ray_worker import SetUp
+from fedkd.flower.internals import task_identity
 
 pytestmark = pytest.mark.slow
 

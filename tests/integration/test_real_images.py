@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedkd.config import load_config, parse_config
+from fedkd.config.experiment import load_config, parse_config
+from fedkd.engines.simulation import simulate
 from fedkd.federation.observers import Observer
 from fedkd.federation.references import train_bounds
-from fedkd.federation.simulation import simulate
 from fedkd.federation.workspace import open_workspace
 
 SIMULATIONS = Path(__file__).parents[2] / "simulations"

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from fedkd.aggregation import weighted_average
-from fedkd.config import ExperimentConfig
-from fedkd.federation.engines.internals import task_identity
+from fedkd.config.experiment import ExperimentConfig
+from fedkd.engines.simulation import simulate
 from fedkd.federation.observers import Observer
 from fedkd.federation.references import compose_method, train_bounds
-from fedkd.federation.simulation import simulate
 from fedkd.federation.workspace import open_workspace
+from fedkd.flower.internals import task_identity
 from fedkd.methods import Contribution, MethodConfig, method_config_type
 from fedkd.seeding import derive_seed
 

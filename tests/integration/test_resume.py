@@ -14,7 +14,7 @@ from statistics import mean
 import pytest
 
 import fedkd
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.errors import ConfigError, DataError, RunFolderError
 from fedkd.experiment import RunObserver, resume
 from fedkd.records import RoundRecord
@@ -154,7 +154,7 @@ def test_sigkill_at_random_moments_changes_nothing(small_config: MakeConfig, tmp
     arguments = [str(tmp_path / "killed.toml")]
     kills = 0
     while not (killed / "report.html").exists():
-        command = [sys.executable, "-c", "from fedkd.cli import main; main()", "simulate", *arguments, "-q"]
+        command = [sys.executable, "-c", "from fedkd.cli.main import main; main()", "simulate", *arguments, "-q"]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             before = rounds_in(killed)
             while process.poll() is None and rounds_in(killed) <= before:

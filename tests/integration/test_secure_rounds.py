@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
+from fedkd.engines import LocalGrid
+from fedkd.engines.simulation import run_apps, simulate
 from fedkd.errors import ConfigError, RoundError
-from fedkd.federation.bundle import EXPERIMENT_KEY
 from fedkd.federation.checkpoints import Checkpoints
 from fedkd.federation.client_app import app as client_app
-from fedkd.federation.engines import LocalGrid
-from fedkd.federation.engines.internals import task_identity
-from fedkd.federation.identities import identity_path, make_identities
 from fedkd.federation.messages import TRAIN, TrainInstruction, instruction_to_records, reply_from_records
 from fedkd.federation.observers import Observer
-from fedkd.federation.secure_messages import answer_from_records
+from fedkd.federation.secure.identities import identity_path, make_identities
+from fedkd.federation.secure.messages import answer_from_records
 from fedkd.federation.server_app import FederationResult
-from fedkd.federation.simulation import run_apps, simulate
+from fedkd.flower.app_bundle import EXPERIMENT_KEY
+from fedkd.flower.internals import task_identity
 from fedkd.records import Refusal, RoundRecord, SecureSum
-from fedkd.reporting.snapshots import SnapshotStore
+from fedkd.storage.snapshots import SnapshotStore
 
 MakeConfig = Callable[..., ExperimentConfig]
 SECURE = {"enabled": True, "minimum_cohort": 2}

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedkd.config import ExperimentConfig, load_config
-from fedkd.federation.bundle import write_app
-from fedkd.federation.identities import ROSTER, identity_path, make_identities
-from fedkd.federation.secure_messages import STAGES
-from fedkd.federation.site.export import export
+from fedkd.config.experiment import ExperimentConfig, load_config
+from fedkd.federation.secure.identities import ROSTER, identity_path, make_identities
+from fedkd.federation.secure.messages import STAGES
+from fedkd.flower.app_bundle import write_app
 from fedkd.records import RoundRecord
 from fedkd.run_reports import read_run
+from fedkd.site.export import export
 
 pytestmark = pytest.mark.slow
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from fedkd.config import ExperimentConfig, load_config
-from fedkd.federation.bundle import write_app
+from fedkd.config.experiment import ExperimentConfig, load_config
+from fedkd.engines.simulation import simulate
 from fedkd.federation.observers import Observer
-from fedkd.federation.simulation import simulate
-from fedkd.federation.site.export import export
+from fedkd.flower.app_bundle import write_app
 from fedkd.run_reports import read_run
+from fedkd.site.export import export
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,9 @@ from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
 from fedkd import experiment
-from fedkd.cli import app
-from fedkd.config import RayConfig
-from fedkd.federation.tasks import Died, open_tasks
+from fedkd.cli.main import app
+from fedkd.config.experiment import RayConfig
+from fedkd.engines.tasks import Died, open_tasks
 from fedkd.study import load_study
 from fedkd.study.folder import StudyFolder
 
@@ -91,7 +91,7 @@ def test_a_killed_study_ends_as_a_whole_one(study_path: Path, tmp_path: Path) ->
 
 def kill_when(there: Callable[[], bool], *arguments: str) -> None:
     """Start the command in a process of its own and kill it as soon as something is there."""
-    program = [sys.executable, "-c", "from fedkd.cli import main; main()", *arguments]
+    program = [sys.executable, "-c", "from fedkd.cli.main import main; main()", *arguments]
     with subprocess.Popen(program, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}) as process:
         while process.poll() is None and not there():
             time.sleep(0.005)

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 from torch import nn
 
+from fedkd.engines.simulation import simulate
 from fedkd.federation.observers import Observer
-from fedkd.federation.simulation import simulate
 
 ROUNDS, CLIENTS, PRIVATE, PUBLIC, TEST = 2, 4, 200, 60, 100
 

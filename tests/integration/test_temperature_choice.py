@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fedkd.engines.simulation import simulate
+from fedkd.engines.temperature_search import choose_temperature, with_grid
 from fedkd.errors import ConfigError
-from fedkd.federation import temperature
+from fedkd.federation import temperature_selection
 from fedkd.federation.observers import Observer
-from fedkd.federation.selection import choose_temperature, with_grid
-from fedkd.federation.simulation import simulate
 
 
 def selecting(**keys):
@@ -41,13 +41,13 @@ def test_the_chosen_temperature_leaves_the_bits_of_a_run_that_had_it_configured(
 
 def test_trials_are_measured_on_samples_that_they_have_not_learnt_from(small_config, monkeypatch):
     seen = []
-    original = temperature.Trial.__call__
+    original = temperature_selection.Trial.__call__
 
     def watched(self, setting):
         seen.append((setting, set(self.task.indices_N.tolist()), set(self.held_out_N.tolist()), self.task.seed))
         return original(self, setting)
 
-    monkeypatch.setattr(temperature.Trial, "__call__", watched)
+    monkeypatch.setattr(temperature_selection.Trial, "__call__", watched)
     config = small_config(
         data={"public": {"labelled": True}},
         student=selecting(alphas=[1.0, 0.5], holdout_fraction=0.25),
@@ -63,8 +63,8 @@ def test_trials_are_measured_on_samples_that_they_have_not_learnt_from(small_con
 
 def test_a_server_that_is_restored_keeps_its_choice(small_config):
     config = small_config(student=selecting())
-    first, second = (temperature.TemperatureSelector(config, None, None) for _ in range(2))
-    first._chosen = temperature.Setting(4.0, 1.0)
+    first, second = (temperature_selection.TemperatureSelector(config, None, None) for _ in range(2))
+    first._chosen = temperature_selection.Setting(4.0, 1.0)
     second.restore(first.state())
     assert second.config.method.temperature == 4.0
     assert second.choose(2, None) is None

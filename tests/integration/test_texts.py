@@ -12,12 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 import fedkd
-from fedkd.cli import app
-from fedkd.config import ExperimentConfig, parse_config
+from fedkd.cli.main import app
+from fedkd.config.experiment import ExperimentConfig, parse_config
 from fedkd.data.jsonl_source import load_jsonl
 from fedkd.data.texts import LabelledTexts
+from fedkd.engines.simulation import simulate
 from fedkd.federation.observers import Observer
-from fedkd.federation.simulation import simulate
 from fedkd.federation.workspace import open_workspace
 from fedkd.offline import load_offline_config, open_offline
 from fedkd.seeding import numpy_rng

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fedkd.config import ExperimentConfig, apply_override, load_config, parse_config
+from fedkd.config.experiment import ExperimentConfig, apply_override, load_config, parse_config
 from fedkd.data.federated import FederatedData
 from fedkd.data.images import LabelledImages, public_digest
 from fedkd.data.site_files import read_labelled, read_public
+from fedkd.engines.simulation import simulate
 from fedkd.federation.observers import Observer
-from fedkd.federation.simulation import simulate
 from fedkd.federation.workspace import provide_data
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from fedkd.config import load_config
+from fedkd.config.experiment import load_config
 from fedkd.deploy.operator import run_log, run_status, submit
 from fedkd.deploy.private_files import give_to
 from fedkd.deploy.running import deployed_config
-from fedkd.federation.bundle import EXPERIMENT_KEY, write_app
-from fedkd.reporting.files import to_toml
+from fedkd.flower.app_bundle import EXPERIMENT_KEY, write_app
+from fedkd.storage.files import to_toml
 
 pytestmark = pytest.mark.system
 

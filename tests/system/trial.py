@@ -14,7 +14,7 @@ from fedkd.errors import DeploymentError, RunFolderError
 from fedkd.records import RoundRecord, RunRecord
 from fedkd.run_reports import read_run
 
-FEDKD = (sys.executable, "-c", "from fedkd.cli import main; main()")
+FEDKD = (sys.executable, "-c", "from fedkd.cli.main import main; main()")
 
 
 class Trial:

@@ -10,7 +10,7 @@ from flwr.serverapp import Grid
 
 from fedkd import flower_app
 from fedkd.errors import ConfigError
-from fedkd.federation.bundle import EXPERIMENT_KEY, RESUMED_KEY
+from fedkd.flower.app_bundle import EXPERIMENT_KEY, RESUMED_KEY
 
 
 def test_a_run_to_go_on_with_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ import click
 import pytest
 from typer.testing import CliRunner
 
-from fedkd.cli import app
-from fedkd.config import load_config
+from fedkd.cli.main import app
+from fedkd.config.experiment import load_config
 from fedkd.data.federated import FederatedData, load_federated_data
 
 CONFIG = """
@@ -52,7 +52,7 @@ def start_process(folder: Path) -> StartProcess:
     environment = {key: value for key, value in os.environ.items() if key not in COLOUR_SWITCHES}
     # An interrupt is ignored by what a shell started in the background, and by its children; here it never is.
     program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    program += "from fedkd.cli import main; main()"
+    program += "from fedkd.cli.main import main; main()"
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedkd import experiment
-from fedkd.cli import app
+from fedkd.cli.main import app
 from fedkd.errors import RoundError
 
 BAD_VALUES: dict[str, tuple[list[str], list[str]]] = {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from flwr.common.config import parse_config_args
 
-from fedkd.config import load_config, parse_config, with_absolute_paths
-from fedkd.federation.bundle import EXPERIMENT_KEY
+from fedkd.config.experiment import load_config, parse_config, with_absolute_paths
+from fedkd.flower.app_bundle import EXPERIMENT_KEY
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 

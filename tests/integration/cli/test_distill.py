@@ -58,7 +58,7 @@ def taught(config_path: Path) -> RunStore:
     """The run folder of one distillation."""
     from typer.testing import CliRunner
 
-    from fedkd.cli import app
+    from fedkd.cli.main import app
 
     where = f"run.output={config_path.parent / 'runs'}"
     result = CliRunner().invoke(app, ["distill", str(config_path), "--set", where, "--json"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 import fedkd
-from fedkd.cli import main
+from fedkd.cli.main import main
 
 
 @pytest.mark.parametrize("command", ["simulate", "study", "report", "watch", "predict", "data"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from fedkd.federation.identities import read_roster
+from fedkd.federation.secure.identities import read_roster
 
 
 def test_identities_are_made_once(tmp_path: Path, invoke: Callable[..., str]) -> None:

@@ -55,7 +55,7 @@ def test_an_interrupt_before_the_first_round_names_no_folder(folder: Path, monke
     from typer.testing import CliRunner
 
     from fedkd import experiment
-    from fedkd.cli import app
+    from fedkd.cli.main import app
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fedkd import experiment
-from fedkd.cli import app
-from fedkd.config import load_config
+from fedkd.cli.main import app
+from fedkd.config.experiment import load_config
 
 CONTRACT: dict[str, dict[str, type]] = {
     "student": {"accuracy": float, "loss": float},

@@ -11,7 +11,7 @@ import click
 import pytest
 from typer.testing import CliRunner
 
-from fedkd.cli import app
+from fedkd.cli.main import app
 from fedkd.reporting import RunStore
 
 

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from fedkd.config import ExperimentConfig, parse_config
+from fedkd.config.experiment import ExperimentConfig, parse_config
 
 
 @pytest.fixture

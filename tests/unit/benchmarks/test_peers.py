@@ -14,9 +14,9 @@ from benchmarks.child import Stopwatch
 from benchmarks.empty_rounds import run as run_empty_rounds
 from benchmarks.engines import WithRunConfig, local_grid, with_run_config
 from benchmarks.stock_flower import run_stock
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
+from fedkd.engines.simulation import simulate
 from fedkd.federation.observers import Observer
-from fedkd.federation.simulation import simulate
 
 
 def simulate_locally(client_app: ClientApp, server_app: ServerApp, num_clients: int) -> None:

@@ -14,11 +14,11 @@ from benchmarks.experiments import plain_settings, student_digest
 from benchmarks.plain_loop import Scores, State, add_gradients, batches, mean_weights, run
 from benchmarks.plain_problem import World, make_world
 from benchmarks.plain_two_processes import deal, run_on_two
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.data.federated import load_federated_data
+from fedkd.engines.simulation import simulate
 from fedkd.errors import ConfigError
 from fedkd.federation.observers import Observer
-from fedkd.federation.simulation import simulate
 
 MakeConfig = Callable[..., ExperimentConfig]
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from fedkd.config import parse_config
+from fedkd.config.experiment import parse_config
 from fedkd.data.config import DataConfig
 from fedkd.data.deployed import load_server_data, site_data
 from fedkd.data.site_files import read_labelled, read_public, write_archive

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key, l
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 from typer.testing import CliRunner
 
-from fedkd.cli import app
+from fedkd.cli.main import app
 from fedkd.deploy import (
     Deployment,
     add_client,
@@ -28,8 +28,8 @@ from fedkd.deploy import (
 )
 from fedkd.deploy import operator as flower
 from fedkd.errors import ConfigError
-from fedkd.federation.identities import read_credentials, read_roster
-from fedkd.federation.site.settings import load_site
+from fedkd.federation.secure.identities import read_credentials, read_roster
+from fedkd.site.settings import load_site
 
 COMPOSE = Path(__file__).parents[3] / "docker" / "compose.yaml"
 

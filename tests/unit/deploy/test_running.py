@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from fedkd.config import ExperimentConfig, load_config, parse_config
+from fedkd.config.experiment import ExperimentConfig, load_config, parse_config
 from fedkd.deploy import Deployment, initialise, resume_deployed, revoke_client, run_deployed, stop_deployed
 from fedkd.deploy import operator as flower
 from fedkd.deploy.running import deployed_config
 from fedkd.errors import ConfigError, DeploymentError, RunFolderError
-from fedkd.federation.bundle import EXPERIMENT_KEY, RESUMED_KEY
-from fedkd.reporting.files import to_toml
+from fedkd.flower.app_bundle import EXPERIMENT_KEY, RESUMED_KEY
+from fedkd.storage.files import to_toml
 
 COMPOSE = Path(__file__).parents[3] / "docker" / "compose.yaml"
 DIGITS = Path(__file__).parents[3] / "simulations" / "digits.toml"

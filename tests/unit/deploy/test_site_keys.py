@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from fedkd.deploy import make_site_keys
 from fedkd.deploy.site_keys import read_public_identity, read_public_node_key
 from fedkd.errors import ConfigError
-from fedkd.federation.identities import read_credentials, write_roster
+from fedkd.federation.secure.identities import read_credentials, write_roster
 
 PRIVATE, PUBLIC = ("node.key", "identity.pem"), ("node.pub", "identity.pub")
 

@@ -11,8 +11,8 @@ from scipy.stats import binom, binomtest
 
 from fedkd.distillation import DistillationConfig, Distiller
 from fedkd.distillation.bound import Answered, disagreement_gap, gap_curve, teacher_bound, upper_limit
+from fedkd.distillation.executor import LocalExecutor
 from fedkd.errors import ConfigError, PayloadError
-from fedkd.federation.executor import LocalExecutor
 from fedkd.training.evaluation import predict_logits
 
 

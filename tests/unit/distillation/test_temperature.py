@@ -10,9 +10,9 @@ from scipy.special import rel_entr, softmax
 from scipy.stats import entropy
 from sklearn.metrics import accuracy_score, log_loss
 
+from fedkd.distillation.executor import LocalExecutor
 from fedkd.distillation.temperature import Setting, choose_setting, judge, settings_of
 from fedkd.errors import ConfigError, PayloadError
-from fedkd.federation.executor import LocalExecutor
 
 GRID = settings_of((1, 2, 4))
 

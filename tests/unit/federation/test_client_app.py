@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from flwr.app import Context, RecordDict, UserConfig
 
-from fedkd.config import ExperimentConfig, load_config
+from fedkd.config.experiment import ExperimentConfig, load_config
 from fedkd.errors import ConfigError
 from fedkd.federation.client_app import EXPERIMENT_KEY, config_of
 

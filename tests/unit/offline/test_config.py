@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedkd.config import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig
 from fedkd.errors import ConfigError
 from fedkd.offline import OfflineConfig, load_offline_config, parse_recorded
 from fedkd.offline.config import parse_offline

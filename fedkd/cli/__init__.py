@@ -1,0 +1,1 @@
+"""The `fedkd` command line: parse, call, print."""

@@ -1,0 +1,333 @@
+"""The command line: parses, calls, prints. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fedkd._version import __version__
+from fedkd.cli.client import client_app
+from fedkd.cli.deploy import deploy_app
+from fedkd.cli.errors import AsJson, Overrides, Quiet, err, errors_as_lines, out, print_error
+from fedkd.errors import ConfigError
+
+app = typer.Typer(
+    name="fedkd",
+    help="Federated knowledge distillation: clients send logits on a shared public set, the server distils a student.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(deploy_app)
+app.add_typer(client_app)
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="An experiment, as a TOML file.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        out.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+@app.command(
+    epilog="Examples:  fedkd simulate simulations/digits.toml  ·  "
+    "fedkd simulate simulations/digits.toml --set method.name=fedmd --engine ray  ·  "
+    "fedkd simulate --resume runs/fkd-digits-s0-20260131-142530-1a2b3c"
+)
+def simulate(
+    config_path: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="An experiment, as a TOML file; none with --resume.")
+    ] = None,
+    overrides: Overrides = None,
+    resume_from: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", metavar="NAME", help="Where clients run; short for run.engine.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option("--ray-address", metavar="ADDRESS", help="A Ray cluster; implies --engine ray.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run one experiment: a whole federation on this machine, or on a Ray cluster."""
+    if (config_path is None) == (resume_from is None):
+        raise typer.BadParameter("give an experiment to run, or --resume with a run to go on with", param_hint="CONFIG")
+    with errors_as_lines():
+        from fedkd.cli.console import ProgressBar, print_results
+        from fedkd.config.experiment import load_config
+        from fedkd.experiment import resume, run
+
+        where = [f"run.engine={engine or 'ray'}"] if engine or ray_address else []
+        where += [f"ray.address={ray_address}"] if ray_address else []
+        progress = ProgressBar(Console(stderr=True, quiet=quiet))
+        try:
+            with progress:
+                if resume_from is not None:
+                    record = resume(resume_from, progress, overrides=[*(overrides or ()), *where])
+                elif config_path is not None:
+                    record = run(load_config(config_path, [*(overrides or ()), *where]), progress)
+        except KeyboardInterrupt:
+            err.print(progress.interrupted, highlight=False, markup=False, soft_wrap=True)
+            raise typer.Exit(130) from None
+        if as_json:
+            typer.echo(record.model_dump_json())
+        elif not quiet:
+            print_results([record], Path(record.run_dir) / "report.html", out)
+
+
+@app.command(
+    epilog="Examples:  fedkd distill simulations/distill.toml  ·  "
+    "fedkd distill simulations/distill.toml --set method.temperature=4.0"
+)
+def distill(
+    config_path: Annotated[Path, typer.Argument(metavar="CONFIG", help="An offline distillation, as a TOML file.")],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Distil one teacher into one student, without a federation."""
+    with errors_as_lines():
+        from fedkd.cli.console import print_results
+        from fedkd.experiment import distill as run_distillation
+        from fedkd.offline import load_offline_config
+
+        record = run_distillation(load_offline_config(config_path, overrides or ()))
+        if as_json:
+            typer.echo(record.model_dump_json())
+        elif not quiet:
+            print_results([record], Path(record.run_dir) / "report.html", out)
+
+
+@app.command(
+    epilog="Examples:  fedkd config simulations/digits.toml --set run.seed=1  ·  "
+    "fedkd config simulations/digits.toml --flower > run.toml"
+)
+def config(
+    config_path: ConfigPath,
+    overrides: Overrides = None,
+    flower: Annotated[
+        bool, typer.Option("--flower", help="As a run config of Flower's: one key that holds it all as JSON.")
+    ] = False,
+) -> None:
+    """Print an experiment with every key resolved, as TOML."""
+    with errors_as_lines():
+        from fedkd.config.experiment import load_config, with_absolute_paths
+        from fedkd.storage.files import to_toml
+
+        resolved = load_config(config_path, overrides or ())
+        if flower:
+            content = {"experiment": with_absolute_paths(resolved).model_dump_json()}
+        else:
+            content = resolved.model_dump(mode="json")
+        typer.echo(to_toml(content), nl=False)
+
+
+@app.command(
+    epilog="Examples:  fedkd temperature simulations/digits.toml --grid 1,2,4,8  ·  "
+    "fedkd temperature simulations/digits.toml --set data.public.labelled=true --set run.rounds=2"
+)
+def temperature(
+    config_path: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="An experiment, or an offline distillation, as a TOML file.")
+    ],
+    overrides: Overrides = None,
+    grid: Annotated[
+        str | None,
+        typer.Option("--grid", metavar="T,T,…", help="To try; else the file's, else 0.5,1,2,4,8."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where temperature.json and temperature.svg go.")
+    ] = Path("temperature"),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find the temperature at which a student learns best from a federation's ensemble teacher, or from a teacher."""
+    with errors_as_lines():
+        from fedkd.cli.console import ProgressBar, print_choice
+        from fedkd.offline.temperature import find_temperature
+        from fedkd.reporting.temperature import write_choice
+
+        with ProgressBar(Console(stderr=True, quiet=quiet)) as progress:
+            choice = find_temperature(config_path, overrides or (), grid, progress)
+        written = write_choice(choice, output)
+        if as_json:
+            typer.echo(choice.model_dump_json())
+        elif not quiet:
+            print_choice(choice, written, out)
+
+
+@app.command(
+    epilog="Examples:  fedkd study simulations/studies/digits-methods.toml --workers 2  ·  "
+    "fedkd study simulations/studies/digits-methods.toml --dry-run"
+)
+def study(
+    study_path: Annotated[Path, typer.Argument(metavar="STUDY", help="A study, as a TOML file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FOLDER", help="Where the study's folder is made.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", min=0, help="Cells at a time; 0: as many as there is room for.")
+    ] = 0,
+    ray_address: Annotated[
+        str, typer.Option("--ray-address", metavar="ADDRESS", help="A Ray cluster that shares the output folder.")
+    ] = "",
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run the cells that failed, only.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all cells and say what would run.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run an experiment over a grid and seeds, or go on with it; the same command resumes."""
+    with errors_as_lines():
+        from fedkd.config.experiment import RayConfig
+        from fedkd.study import load_study
+        from fedkd.study.terminal import dry_run_lines, run_and_report
+
+        loaded = load_study(study_path, output)
+        ray = RayConfig(address=ray_address, workers=workers)
+        if dry_run:
+            for line in dry_run_lines(loaded, workers, retry_failed=retry_failed):
+                typer.echo(line)
+            return
+        try:
+            failed = run_and_report(loaded, ray, out, Console(stderr=True, quiet=quiet), retry_failed=retry_failed)
+        except KeyboardInterrupt:
+            err.print(f"interrupted; go on with the same command ({loaded.folder})", highlight=False, markup=False)
+            raise typer.Exit(130) from None
+        for line in failed:
+            print_error(line)
+        if failed:
+            raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Examples:  fedkd report runs/fkd-digits-s0-20260131-142530-1a2b3c  ·  "
+    "fedkd report runs/fkd runs/fedmd runs/fedavg --output methods.html"
+)
+def report(
+    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or not.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.html", help="The file; else RUN/report.html, or comparison.html."),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write the report of a run anew, or compare several runs on one page, and print the result tables."""
+    with errors_as_lines():
+        from fedkd.cli.console import print_results
+        from fedkd.run_reports import read_run, write_comparison, write_report
+
+        if len(run_dirs) == 1:
+            store, record = read_run(run_dirs[0])
+            path, records = write_report(store, record, output), [record]
+        else:
+            path = output or Path("comparison.html")
+            records = write_comparison(run_dirs, path)
+        if not quiet:
+            print_results(records, path, out)
+
+
+@app.command(epilog="Example:  fedkd watch runs/fkd-digits-s0-20260131-142530-1a2b3c")
+def watch(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    interval: Annotated[
+        float, typer.Option("--interval", metavar="SECONDS", min=0.1, help="Time between two looks.")
+    ] = 1.0,
+) -> None:
+    """Show a run while it is going: rounds, accuracies, time. Ends with the run; exit code 1 if it was stopped."""
+    with errors_as_lines():
+        from fedkd.reporting import RunStore
+        from fedkd.reporting.watch import watch as watch_run
+
+        try:
+            progress = watch_run(RunStore.open(run_dir), out, interval)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        if progress.state == "stopped":
+            advice = f"no process is at it; go on with: fedkd simulate --resume {run_dir}"
+            err.print(advice, highlight=False, markup=False, soft_wrap=True)
+            raise typer.Exit(1)
+
+
+@app.command(epilog="Example:  fedkd predict runs/fkd-digits-s0-20260131-142530-1a2b3c photos/")
+def predict(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run folder.")],
+    samples: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SAMPLES",
+            help="An image file, a folder of images, or an .npz; of texts a .txt file, a folder of them, or a .jsonl.",
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Classify images or texts with the student of a run."""
+    with errors_as_lines():
+        from fedkd.prediction import predict as classify
+
+        predictions = classify(run_dir, samples)
+        if as_json:
+            typer.echo(json.dumps([prediction._asdict() for prediction in predictions]))
+            return
+        for prediction in predictions:
+            typer.echo(f"{prediction.name}\t{prediction.class_name}\t{prediction.probability:.3f}")
+
+
+@app.command(epilog="Examples:  fedkd data  ·  fedkd data simulations/digits.toml --plot partition.svg")
+def data(
+    config_path: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="An experiment; without one, list what is available.")
+    ] = None,
+    overrides: Overrides = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw the partition.")] = None,
+    export_to: Annotated[
+        Path | None,
+        typer.Option("--export", metavar="FOLDER", help="Write what each client and the server of a trial would hold."),
+    ] = None,
+) -> None:
+    """Show an experiment's data: sizes, public digest, partition and its skew; or what there is to choose from."""
+    with errors_as_lines():
+        from fedkd.cli.console import available_lines, data_lines
+
+        if config_path is None and (overrides or plot or export_to):
+            raise ConfigError("CONFIG", None, "an experiment, where --set, --plot or --export is given")
+        if config_path is None:
+            lines = available_lines()
+        else:
+            from fedkd.config.experiment import load_config
+
+            loaded = load_config(config_path, overrides or ())
+            lines = data_lines(loaded, plot)
+            if export_to is not None:
+                from fedkd.site.export import export
+
+                lines.append(f"experiment over sites: {export(loaded, export_to)}")
+        for line in lines:
+            typer.echo(line)
+
+
+@app.command(epilog="Example:  fedkd identities keys/ --clients 10")
+def identities(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the keys and the roster lie.")],
+    clients: Annotated[int, typer.Option("--clients", metavar="N", min=1, help="Clients 0 to N - 1.")],
+) -> None:
+    """Make the identities that clients sign with against an active server, and the roster of them; none is replaced."""
+    with errors_as_lines():
+        from fedkd.federation.secure.identities import ROSTER, make_identities
+
+        roster = make_identities(folder, range(clients))
+        typer.echo(f"{folder / ROSTER}: {len(roster)} identities")
+
+
+def main() -> None:
+    """Entry point of the `fedkd` command."""
+    app()

@@ -1,0 +1,1 @@
+"""All that touches the private parts of Flower, or works round them."""

@@ -1,0 +1,138 @@
+"""One message at a site: bundle, policy, client app, state, audit; then, and not before, there is a reply."""
+
+from __future__ import annotations
+
+import logging
+
+from flwr.app import Context, Error, Message
+
+from fedkd.errors import ConfigError, FedkdError, ModelError, PayloadError, PolicyError
+from fedkd.federation.client import Client
+from fedkd.federation.client_app import build_client_app, config_of
+from fedkd.federation.messages import HELLO, Absence, absence_from_records, one_line, reply_from_records
+from fedkd.federation.references import compose_method
+from fedkd.federation.secure.messages import answer_from_records, has_request, request_from_records
+from fedkd.federation.workspace import Workspace, resolve_device
+from fedkd.flower.app_bundle import EXPERIMENT_KEY, RESUMED_KEY
+from fedkd.flower.internals import CLIENT_RAISED, POLICY, pack_records
+from fedkd.flower.packing import is_parcel, opened, parcelled
+from fedkd.secure_aggregation import Credentials
+from fedkd.site.audit import AuditLog
+from fedkd.site.local_data import Holdings
+from fedkd.site.policy import check_bundle, check_experiment, check_own_code, check_usage, what_is_asked
+from fedkd.site.settings import SiteConfig
+from fedkd.site.state import SiteState
+
+logger = logging.getLogger(__name__)
+
+_SAYABLE = (ConfigError, ModelError, PayloadError, PolicyError)
+"""Errors that speak of what the server sent. Others may name this site's files, and are told by their kind alone."""
+
+
+class Desk:
+    """Answers the messages of a server, within what the site's policy allows.
+
+    Args:
+        site: who this is, and what it refuses.
+        holdings: its data.
+        state: what it keeps.
+        audit: what it writes down.
+        credentials: what it signs with against an active server; `None` where it does not.
+    """
+
+    def __init__(
+        self,
+        site: SiteConfig,
+        holdings: Holdings,
+        state: SiteState,
+        audit: AuditLog,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self._site, self._holdings, self._state, self._audit = site, holdings, state, audit
+        self._credentials = credentials
+        self._client: Client | None = None
+        self._app = build_client_app(self._compose)
+
+    def answer(self, message: Message, context: Context, bundle: bytes) -> Message:
+        """Answer one message; whatever goes wrong becomes an error reply.
+
+        Raises:
+            RunFolderError: the audit log cannot be written, so nothing may leave.
+        """
+        came_in_parcel = is_parcel(message)
+        asked, run_id, group = message.metadata.message_type, message.metadata.run_id, message.metadata.group_id
+        server_round, queries = int(group) if group.isdecimal() else None, 0
+        try:
+            check_bundle(self._site.policy, bundle)
+            self._admit(context)
+            message = opened(message)
+            server_round, queries = what_is_asked(message)
+            if server_round is not None:
+                usage = self._state.usage_with(run_id, server_round, queries)
+                check_usage(self._site.policy, usage)
+                self._state.keep_usage(usage)
+            reply = self._work(message, context)
+            kind = _kind(message, reply)
+        except Exception as cause:  # one bad message must not end the client
+            reason = _reason(cause)
+            self._audit.refused(run_id, server_round, asked, reason)
+            logger.warning("refused: %s", reason, exc_info=None if isinstance(cause, _SAYABLE) else cause)
+            code = POLICY if isinstance(cause, PolicyError) else CLIENT_RAISED
+            return Message(Error(code, f"client {self._site.client}: {reason}"), reply_to=message)
+        self._audit.released(run_id, server_round, asked, kind, queries, pack_records(reply.content))
+        logger.info("%s, round %s: sent %s", asked, server_round, kind)
+        return parcelled(reply) if came_in_parcel else reply
+
+    def _admit(self, context: Context) -> None:
+        """Check the experiment; whatever code it names by a path is not even looked for."""
+        check_own_code(context.run_config.get(EXPERIMENT_KEY))
+        config = config_of(context)
+        check_experiment(self._site, config, compose_method(config.method))
+
+    def _compose(self, context: Context) -> Client:
+        """The client of an experiment, with this site's data; kept as long as the experiment stays the same."""
+        config = config_of(context)
+        if self._client is None or self._client.config is not config:
+            self._client = Client(
+                client=self._site.client,
+                config=config,
+                method=compose_method(config.method),
+                workspace=Workspace(self._holdings.data(config), resolve_device(config.run.device)),
+                credentials=self._credentials if config.secure_aggregation.trust == "active" else None,
+            )
+        return self._client
+
+    def _work(self, message: Message, context: Context) -> Message:
+        """Let the client app answer; what it keeps is on disk before anybody sees the reply."""
+        own = Context(
+            run_id=context.run_id,
+            node_id=context.node_id,
+            node_config={"partition-id": self._site.client, "num-partitions": self._site.num_clients},
+            state=self._state.load(context.run_id, str(context.run_config.get(RESUMED_KEY, ""))),
+            run_config=context.run_config,
+        )
+        reply = self._app(message, own)
+        self._state.save(own.run_id, own.state)
+        return reply
+
+
+def _reason(cause: Exception) -> str:
+    if isinstance(cause, _SAYABLE):
+        return one_line(f"{type(cause).__name__}: {cause}")
+    kind = type(cause).__name__ if isinstance(cause, FedkdError) else f"unexpected {type(cause).__name__}"
+    return f"{kind}; the log of this site says more"
+
+
+def _kind(message: Message, reply: Message) -> str:
+    """What leaves, in a word or two."""
+    if message.metadata.message_type == HELLO:
+        return "introduction"
+    if absence_from_records(reply.content) is not None:
+        return "absence"
+    if has_request(message.content):
+        if answer_from_records(reply.content).aborted:
+            return "withdrawal"
+        stage = request_from_records(message.content).stage
+        return "masked logits" if stage == "mask" else f"key agreement ({stage})"
+    given = reply_from_records(reply.content)
+    return "model weights" if not isinstance(given, Absence) and given.weights is not None else "logits"

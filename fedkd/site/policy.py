@@ -1,0 +1,114 @@
+"""What a client checks before it trains or answers: the bundle, the experiment, and what a message asks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from flwr.app import Message
+
+from fedkd.config.experiment import ExperimentConfig
+from fedkd.data.config import SITES
+from fedkd.errors import PolicyError
+from fedkd.federation.messages import TRAIN, instruction_from_records
+from fedkd.federation.secure.messages import has_request, request_from_records
+from fedkd.flower.app_bundle import bundle_hash
+from fedkd.methods import Method
+from fedkd.site.settings import PolicyConfig, SiteConfig
+from fedkd.site.state import Usage
+
+
+def check_bundle(policy: PolicyConfig, content: bytes) -> None:
+    """Refuse any bundle but this installation's, and those that the policy names.
+
+    Raises:
+        PolicyError: another one.
+    """
+    given = bundle_hash(content)
+    if given not in {bundle_hash(), *policy.allowed_bundles}:
+        raise PolicyError(
+            "allowed_bundles",
+            f"the app's bundle has SHA-256 {given[:16]}…; this installation's is {bundle_hash()[:16]}…; "
+            "is another version of fedkd at the server, or was the bundle changed?",
+        )
+
+
+def check_own_code(experiment: object) -> None:
+    """Refuse an experiment that names code by an import path, before anything follows it.
+
+    Args:
+        experiment: the run config's JSON.
+
+    Raises:
+        PolicyError: it does.
+    """
+    try:
+        values = json.loads(experiment) if isinstance(experiment, str) else None
+    except ValueError:
+        values = None
+    for key, value in _names(values):
+        if isinstance(value, str) and ":" in value:
+            raise PolicyError("own_code", f"{key} = {value!r} is an import path; a site runs what fedkd brings")
+
+
+def _names(values: object) -> Iterator[tuple[str, object]]:
+    for key in ("method.name", "student.model", "clients.models", "data.source", "data.public.source"):
+        value: object = values
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        for each in value if isinstance(value, list) else [value]:
+            yield key, each
+
+
+def check_experiment(site: SiteConfig, config: ExperimentConfig, method: Method) -> None:
+    """Refuse an experiment that goes beyond the policy, or is none of this federation's.
+
+    Raises:
+        PolicyError: it is; the message names the key.
+    """
+    policy, secure = site.policy, config.secure_aggregation
+    if config.data.source != SITES:
+        raise PolicyError("data.source", f"{config.data.source!r}; at a site it is {SITES!r}")
+    if config.clients.number != site.num_clients:
+        raise PolicyError("num_clients", f"clients.number is {config.clients.number}; here it is {site.num_clients}")
+    if method.sends == "weights" and not policy.allow_weights:
+        raise PolicyError("allow_weights", f"with {method.name} the model itself leaves; not allowed here")
+    if (policy.require_secure_aggregation or policy.minimum_cohort) and not secure.enabled:
+        rule = "require_secure_aggregation" if policy.require_secure_aggregation else "minimum_cohort"
+        raise PolicyError(rule, "the server would see each client's answer; secure_aggregation.enabled must be true")
+    if secure.enabled and secure.trust == "active" and site.identity is None:
+        raise PolicyError("identity", "secure_aggregation.trust is 'active'; this site has no identity to sign with")
+    if secure.enabled and policy.trust == "active" and secure.trust != "active":
+        raise PolicyError("trust", f"secure_aggregation.trust is {secure.trust!r}; 'active'")
+    if secure.minimum_cohort < policy.minimum_cohort:
+        asked = f"secure_aggregation.minimum_cohort is {secure.minimum_cohort}"
+        raise PolicyError("minimum_cohort", f"{asked}; at least {policy.minimum_cohort}")
+
+
+def what_is_asked(message: Message) -> tuple[int | None, int]:
+    """The round of a message, if it has one, and how many public samples it asks.
+
+    Raises:
+        PayloadError: the message cannot be read.
+        PolicyError: it asks for answers on a test split, which no site has.
+    """
+    if message.metadata.message_type != TRAIN:
+        secure = has_request(message.content)
+        return (request_from_records(message.content).server_round if secure else None), 0
+    instruction = instruction_from_records(message.content)
+    if instruction.evaluate:
+        raise PolicyError("evaluate", "answers on a test split; a site has none")
+    return instruction.server_round, len(instruction.public_indices_N)
+
+
+def check_usage(policy: PolicyConfig, usage: Usage) -> None:
+    """Refuse what goes beyond the policy's counts.
+
+    Raises:
+        PolicyError: one round, or one public sample of a round, too many.
+    """
+    if policy.maximum_rounds and usage.rounds > policy.maximum_rounds:
+        raise PolicyError("maximum_rounds", f"this is round {usage.rounds} here; at most {policy.maximum_rounds}")
+    most = policy.maximum_queries_per_round
+    if most and usage.queries > most:
+        raise PolicyError("maximum_queries_per_round", f"{usage.queries} public samples in a round; at most {most}")

@@ -1,0 +1,1 @@
+"""Run folders on disk: files, the log of rounds, snapshots, arrays. Imports no torch."""

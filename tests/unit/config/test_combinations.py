@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from fedkd.config.experiment import parse_config
+from fedkd.errors import ConfigError
+from fedkd.methods import Method
+from fedkd.methods.fkd import FkdConfig
+
+DISTANCE = {"loss": "distance", "student": "", "weight": 1.0}
+IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
+    "hard loss without labels": ({"method": {"alpha": 0.9}}, "method.alpha", "data.public.labelled = true"),
+    "smoothed labels without a hard loss": (
+        {"method": {"label_smoothing": 0.1}},
+        "method.label_smoothing",
+        "0 with method.alpha = 1",
+    ),
+    "a student that fits log-probabilities": (
+        {"method": {"aggregator": "mean_probabilities"}, "student": {"loss": "mse"}},
+        "student.loss",
+        "one of kl, reverse_kl, js with method.aggregator = 'mean_probabilities'",
+    ),
+    "clients that fit log-probabilities": (
+        {"method": {"sharpening": "entropy_reduction", "digestion": {"loss": "l1"}}},
+        "method.digestion.loss",
+        "with method.sharpening = 'entropy_reduction'",
+    ),
+    "FedMD's own loss on log-probabilities": (
+        {"method": {"name": "fedmd", "aggregator": "mean_probabilities"}},
+        "method.digestion.loss",
+        "one of kl, reverse_kl, js",
+    ),
+    "more clients a round than there are": (
+        {"clients": {"number": 3, "min_train_nodes": 4}},
+        "clients.min_train_nodes",
+        "at most clients.number, which is 3",
+    ),
+    "more replies than clients": (
+        {"clients": {"number": 3, "min_replies": 4}},
+        "clients.min_replies",
+        "at most clients.number, which is 3",
+    ),
+    "more public samples a round than there are": (
+        {"method": {"public_per_round": 11}, "data": {"public": {"size": 10}}},
+        "method.public_per_round",
+        "at most data.public.size, which is 10",
+    ),
+    "relations where nobody distils": (
+        {"method": {"name": "fedavg"}, "student": {"terms": [DISTANCE]}},
+        "student.terms",
+        "none with fedavg, which distils no student",
+    ),
+    "relations for a student that a consensus has not": (
+        {"method": {"name": "fedmd"}, "student": {"terms": [DISTANCE]}},
+        "student.terms",
+        "none with fedmd",
+    ),
+    "relations for clients that adopt the student": (
+        {"method": {"digestion": {"terms": [DISTANCE]}}, "clients": {"models": ["cnn"]}, "student": {"model": "cnn"}},
+        "method.digestion.terms",
+        "none with fkd and clients.models = ['cnn']: no client digests",
+    ),
+    "relations for clients whose weights are averaged": (
+        {"method": {"name": "feddf", "digestion": {"terms": [DISTANCE]}}},
+        "method.digestion.terms",
+        "none with feddf",
+    ),
+    "relations of log-probabilities": (
+        {"method": {"aggregator": "mean_probabilities"}, "student": {"terms": [DISTANCE]}},
+        "student.terms",
+        "none with method.aggregator = 'mean_probabilities', whose teacher is probabilities",
+    ),
+    "relations of log-probabilities, digested": (
+        {
+            "method": {"sharpening": "entropy_reduction", "digestion": {"terms": [DISTANCE]}},
+            "clients": {"models": ["cnn", "mlp"]},
+        },
+        "method.digestion.terms",
+        "none with method.sharpening = 'entropy_reduction'",
+    ),
+    "relations of samples in different shards": (
+        {"student": {"shards": 2, "terms": [DISTANCE]}},
+        "student.shards",
+        "1 with student.terms",
+    ),
+    "patience with nothing to watch": ({"student": {"patience": 2}}, "student.patience", "student.holdout_fraction"),
+    "the private source as the public one": (
+        {"data": {"source": "mnist", "public": {"source": "mnist"}}},
+        "data",
+        "'same', which holds them apart",
+    ),
+}
+POSSIBLE: dict[str, dict[str, Any]] = {
+    "hard loss with labels": {"method": {"alpha": 0.9}, "data": {"public": {"labelled": True}}},
+    "smoothed labels in a hard loss": {
+        "method": {"alpha": 0.9, "label_smoothing": 0.1},
+        "data": {"public": {"labelled": True}},
+    },
+    "a divergence from probabilities": {
+        "method": {"aggregator": "mean_probabilities", "sharpening": "entropy_reduction"},
+        "student": {"loss": "js"},
+    },
+    "a consensus of probabilities that nobody distils": {
+        "method": {"name": "fedmd", "aggregator": "mean_probabilities", "digestion": {"loss": "reverse_kl"}},
+        "student": {"loss": "mse"},
+    },
+    "all clients each round": {"clients": {"number": 3, "min_train_nodes": 3, "min_replies": 3}},
+    "one client": {"clients": {"number": 1, "min_train_nodes": 1}},
+    "all public samples each round": {"method": {"public_per_round": 10}, "data": {"public": {"size": 10}}},
+    "relations of logits, digested": {
+        "method": {"digestion": {"terms": [DISTANCE]}},
+        "clients": {"models": ["cnn", "mlp"]},
+    },
+    "relations of samples in one shard": {"student": {"shards": 1, "terms": [DISTANCE]}},
+    "shards without relations": {"student": {"shards": 2}},
+    "patience with samples to watch": {"student": {"patience": 2, "holdout_fraction": 0.1}},
+    "a student of its own where logits travel": {"student": {"model": "mlp"}, "clients": {"models": ["cnn"]}},
+    "one of the clients' models where weights travel": {
+        "student": {"model": "mlp"},
+        "clients": {"models": ["cnn", "mlp"]},
+        "method": {"name": "feddf"},
+    },
+    "another folder of the private source": {
+        "data": {"source": "image_folder", "root": "a", "public": {"source": "image_folder", "root": "b"}}
+    },
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_an_impossible_combination_is_refused(name: str) -> None:
+    values, key, allowed = IMPOSSIBLE[name]
+    with pytest.raises(ConfigError) as caught:
+        parse_config(values)
+    assert caught.value.key == key
+    assert allowed in caught.value.allowed
+
+
+@pytest.mark.parametrize("name", POSSIBLE)
+def test_its_possible_neighbour_is_not(name: str) -> None:
+    values = POSSIBLE[name]
+    config = parse_config(values).model_dump(mode="json")
+    for section, keys in values.items():
+        for key, value in keys.items():
+            given = config[section][key]
+            assert (value.items() <= given.items()) if isinstance(value, dict) else (given == value)
+
+
+@pytest.mark.parametrize("method", ["feddf", "fedavg", "fedprox"])
+def test_an_average_of_weights_needs_a_client_of_that_architecture(method: str) -> None:
+    with pytest.raises(ConfigError, match=rf"student\.model = 'lenet5'.*with {method} .*'cnn', 'mlp'"):
+        parse_config(
+            {"method": {"name": method}, "clients": {"models": ["cnn", "mlp"]}, "student": {"model": "lenet5"}}
+        )
+
+
+def test_clients_take_models_in_turn() -> None:
+    config = parse_config({"clients": {"models": ["cnn", "mlp", "lenet5"]}})
+    assert [config.client_model(client) for client in range(5)] == ["cnn", "mlp", "lenet5", "cnn", "mlp"]
+
+
+@pytest.mark.parametrize(("every", "measured"), [(0, []), (1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (9, [5])])
+def test_clients_are_measured_every_so_many_rounds_and_in_the_last(every: int, measured: list[int]) -> None:
+    config = parse_config({"run": {"rounds": 5, "evaluate_clients_every": every}})
+    assert [server_round for server_round in range(1, 6) if config.evaluates_clients(server_round)] == measured
+
+
+class OwnConfig(FkdConfig):
+    """Keys of a user's own method."""
+
+    boldness: int = 1
+
+
+def build_own(config: OwnConfig) -> Method:
+    if config.boldness > 1:
+        raise RuntimeError("too bold")
+    return Method(name=config.name, sends="logits", adopts="model")
+
+
+def build_unannotated(config):  # type: ignore[no-untyped-def]
+    return Method(name=config.name, sends="logits", adopts="model")
+
+
+@pytest.fixture
+def users_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's module, as if installed."""
+    module = ModuleType("users_methods")
+    module.__dict__.update(build_own=build_own, build_unannotated=build_unannotated, number=3)
+    monkeypatch.setitem(sys.modules, "users_methods", module)
+
+
+@pytest.mark.usefixtures("users_module")
+def test_a_users_builder_brings_its_own_keys() -> None:
+    config = parse_config({"method": {"name": "users_methods:build_own", "boldness": 0}})
+    assert config.method == OwnConfig(name="users_methods:build_own", boldness=0)
+    with pytest.raises(ConfigError, match=r"method\.boldnes .*did you mean 'boldness'"):
+        parse_config({"method": {"name": "users_methods:build_own", "boldnes": 0}})
+
+
+@pytest.mark.usefixtures("users_module")
+@pytest.mark.parametrize(
+    ("method", "allowed"),
+    [
+        ({"name": "users_methods:build_own", "boldness": 2}, "RuntimeError: too bold"),
+        ({"name": "users_methods:build_unannotated"}, "annotated with a MethodConfig"),
+        ({"name": "users_methods:number"}, "annotated with a MethodConfig"),
+        ({"name": "users_methods:missing"}, "has no attribute 'missing'"),
+        ({"name": "no_such_module_anywhere:build"}, "does not import"),
+        ({"name": ".relative:build"}, "package.module:attribute"),
+        ({"name": "a:"}, "package.module:attribute"),
+        ({"name": 3}, "one of fkd, fedmd"),
+    ],
+)
+def test_a_builder_that_does_not_work_is_refused(method: dict[str, Any], allowed: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"method": method})
+    assert (caught.value.key, caught.value.value) == ("method.name", str(method["name"]))
+    assert allowed in caught.value.allowed
