@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fedkd.aggregation import Aggregator, MeanAggregator
+from fedkd.aggregation import Aggregator, MeanAggregator, MeanLogits
 from fedkd.config.errors import blaming_builder
 from fedkd.data.config import SITES
 from fedkd.distillation import RelationConfig
@@ -39,23 +40,22 @@ def check_combinations(config: ExperimentConfig) -> None:
     if method.name not in REFERENCES:
         with blaming_builder(method.name):
             built = build_method(method)
-    weights_travel = built is None or built.sends == "weights"
     _check_terms(config, built)
     check_hard_loss(method.alpha, method.label_smoothing, labelled=config.data.public.labelled)
     if built is not None:
         check_soft_loss("method.digestion.loss", method.digestion.loss, method)
         check_temperature(_losses_in_use(config, built), method.temperature)
-    if built is not None and built.distils:
+    if built is not None and built.distils != "nothing":
         check_soft_loss("student.loss", student.loss, method)
     check_batch_norm_alignment(method, built, student.model, config.clients.models)
     check_temperature_selection(
         student,
-        distils=built is not None and built.distils,
+        distils=built is not None and built.distils != "nothing",
         labelled=config.data.public.labelled,
         num_public=method.public_per_round or config.data.public.size,
     )
     _check_clients(config)
-    if weights_travel and student.model not in config.clients.models:
+    if built is None and student.model not in config.clients.models:
         raise ConfigError(
             "student.model",
             student.model,
@@ -78,6 +78,8 @@ def check_combinations(config: ExperimentConfig) -> None:
         )
     if config.data.source == SITES:
         _check_sites(config)
+    config.payload.seam()
+    _check_attack(config)
     if config.secure_aggregation.enabled:
         _check_secure_aggregation(config, built)
     if student.patience and not student.holdout_fraction:
@@ -87,9 +89,10 @@ def check_combinations(config: ExperimentConfig) -> None:
 def _losses_in_use(config: ExperimentConfig, built: Method) -> dict[str, str]:
     """The soft losses that someone learns by."""
     student, digestion = config.student, config.method.digestion
-    losses: dict[str, str] = {"student.loss": student.loss} if built.distils else {}
+    losses: dict[str, str] = {"student.loss": student.loss} if built.distils != "nothing" else {}
     adopt_weights = built.server_models(student.model, config.clients.models) if built.adopts == "model" else []
-    if built.aggregate is not None and not set(config.clients.models) <= set(adopt_weights):
+    learns = built.aggregate is not None and built.adopts != "nothing"
+    if learns and not set(config.clients.models) <= set(adopt_weights):
         losses["method.digestion.loss"] = digestion.loss
     return losses
 
@@ -131,6 +134,18 @@ def _check_clients(config: ExperimentConfig) -> None:
         )
 
 
+def _check_attack(config: ExperimentConfig) -> None:
+    attack, number = config.attack, config.clients.number
+    for client in attack.clients:
+        attack.steps(client)
+        if client >= number:
+            raise ConfigError("attack.clients", list(attack.clients), f"below clients.number, which is {number}")
+    if attack.clients and config.data.source == SITES:
+        raise ConfigError(
+            "attack.clients", list(attack.clients), f"none with data.source = {SITES!r}: lies are simulated"
+        )
+
+
 def _check_sites(config: ExperimentConfig) -> None:
     for key, value in (("bounds", False), ("evaluate_clients_every", 0)):
         given = getattr(config.run, key)
@@ -141,20 +156,24 @@ def _check_sites(config: ExperimentConfig) -> None:
 def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) -> None:
     secure, payload, method = config.secure_aggregation, config.payload, config.method
     key = "secure_aggregation.enabled"
-    if built is None or built.sends == "weights":
-        raise ConfigError(key, True, f"false with {method.name}, whose weights travel: only logits are masked")
-    named = getattr(method, "aggregator", type(built.aggregate).__name__)
-    if not isinstance(built.aggregate, MeanAggregator) and not secure.group_size:
-        raise ConfigError(
-            key,
-            True,
-            f"false with aggregator {named!r}, which looks at each client: a sum hides them; or set "
-            "secure_aggregation.group_size, and it looks at the means of groups",
+    refused = "its weights travel: only rows are summed"
+    if built is not None:
+        in_groups = (
+            secure.group_size and built.aggregate is not None and not isinstance(built.aggregate, MeanAggregator)
         )
-    if not payload.clip or payload.encoding != "float32":
-        raise ConfigError(
-            key, True, 'false, or payload.clip = true and payload.encoding = "float32": sums are integers'
+        masked = replace(built, aggregate=MeanLogits()) if in_groups else built
+        refused = masked.refused_under_masks(payload.bound) or ""
+    if refused:
+        hint = (
+            ""
+            if built is None or built.sends_model
+            else "; or set secure_aggregation.group_size, for a rule that " + ("compares the means of groups")
         )
+        raise ConfigError(key, True, f"false with {method.name}: {refused}{hint}")
+    if built is None or built.aggregate is None:
+        raise ConfigError(key, True, f"false with {method.name}, which has no teacher")
+    if payload.encoding.name != "float32":
+        raise ConfigError(key, True, 'false, or payload.encoding = "float32": sums are integers')
     if secure.minimum_cohort > config.clients.number:
         raise ConfigError(
             "secure_aggregation.minimum_cohort",
@@ -166,8 +185,10 @@ def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) ->
     if secure.dropout_stage == "confirm" and secure.trust != "active":
         raise ConfigError("secure_aggregation.dropout_stage", "confirm", "another stage where trust is not active")
     if secure.group_size:
-        _check_groups(config, built.aggregate, named)
+        _check_groups(config, built.aggregate)
+    upload = built.rows_upload
     weighted = isinstance(built.aggregate, MeanAggregator) and built.aggregate.weighted
+    weighted = weighted or (upload is not None and upload.spec(2, payload.bound).weighted)
     needed = smallest_ring_bits(config.clients.number, secure.value_bits, secure.weight_bits if weighted else 1)
     if needed > secure.ring_bits:
         raise ConfigError(
@@ -175,10 +196,14 @@ def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) ->
         )
 
 
-def _check_groups(config: ExperimentConfig, aggregator: Aggregator | None, named: str) -> None:
+def _check_groups(config: ExperimentConfig, aggregator: Aggregator) -> None:
     key, size = "secure_aggregation.group_size", config.secure_aggregation.group_size
     if isinstance(aggregator, MeanAggregator):
-        raise ConfigError(key, size, f"0 with aggregator {named!r}, which needs one sum over all")
+        raise ConfigError(key, size, f"0 with {type(aggregator).__name__}, which needs one sum over all")
+    if aggregator.initial(range(FEWEST_GROUPS)):
+        raise ConfigError(
+            key, size, f"0 with {type(aggregator).__name__}, which remembers clients: groups are dealt anew"
+        )
     least, most = config.secure_aggregation.minimum_cohort, config.num_drawn // FEWEST_GROUPS
     if not least <= size <= most:
         raise ConfigError(

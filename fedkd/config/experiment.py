@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
+from fedkd.attacks import AttackConfig
 from fedkd.config.combinations import check_combinations
 from fedkd.config.errors import blaming_builder, config_error, read_toml
 from fedkd.data.config import DataConfig
@@ -140,6 +141,7 @@ class ExperimentConfig(Section):
     student: StudentConfig = StudentConfig()
     payload: PayloadConfig = PayloadConfig()
     secure_aggregation: SecureAggregationConfig = SecureAggregationConfig()
+    attack: AttackConfig = AttackConfig()
 
     @field_validator("method", mode="before")
     @classmethod

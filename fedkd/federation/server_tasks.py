@@ -16,13 +16,12 @@ from fedkd.config.experiment import ExperimentConfig
 from fedkd.distillation import Distiller, relation_terms
 from fedkd.distillation.executor import Executor
 from fedkd.distillation.shards import Exchange
-from fedkd.federation.messages import IndexArray
 from fedkd.federation.weights import load_weights, read_weights
 from fedkd.federation.workspace import open_workspace
 from fedkd.records import Distillation
 from fedkd.training.evaluation import PREDICTION_BATCH, predict_logits
 from fedkd.training.optimizer_state import OptimizerArrays
-from fedkd.types import FloatArray
+from fedkd.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class DistillationTask:
     config: ExperimentConfig
     architecture: str
     state: ModelState
-    indices_N: IndexArray
+    indices_N: IntArray
     teacher_NC: FloatArray
     seed: int
 
@@ -78,7 +77,7 @@ class PredictionTask:
     config: ExperimentConfig
     architecture: str
     weights: Weights
-    indices_N: IndexArray | None
+    indices_N: IntArray | None
     stretch: slice
 
     def __call__(self) -> FloatArray:
@@ -95,7 +94,7 @@ def predict(
     executor: Executor,
     config: ExperimentConfig,
     models: Sequence[tuple[str, Weights]],
-    indices_N: IndexArray | None = None,
+    indices_N: IntArray | None = None,
 ) -> list[FloatArray]:
     """Let models, given as (architecture, weights), answer the public samples `indices_N`, or the test split.
 

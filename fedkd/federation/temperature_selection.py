@@ -20,12 +20,11 @@ from fedkd.config.experiment import ExperimentConfig
 from fedkd.distillation.executor import Executor
 from fedkd.distillation.shards import Alone
 from fedkd.distillation.temperature import Setting, choose_setting, settings_of
-from fedkd.federation.messages import IndexArray
 from fedkd.federation.server_tasks import DistillationTask, PredictionTask
 from fedkd.federation.workspace import Workspace
 from fedkd.records import TemperatureChoice
 from fedkd.seeding import numpy_rng
-from fedkd.types import FloatArray
+from fedkd.types import FloatArray, IntArray
 
 _STATE = "setting"
 
@@ -48,6 +47,11 @@ class TemperatureSelector:
     def config(self) -> ExperimentConfig:
         """The experiment at the setting that is in force."""
         return self._config if self._chosen is None else at(self._config, self._chosen)
+
+    @property
+    def chosen(self) -> tuple[float, float] | None:
+        """The temperature and alpha that were chosen last; `None` before the first choice."""
+        return None if self._chosen is None else (self._chosen.temperature, self._chosen.alpha)
 
     def choose(self, server_round: int, task: DistillationTask) -> TemperatureChoice | None:
         """Choose, if this round is one to choose in.
@@ -91,7 +95,7 @@ class Trial:
     """Distils `task` at a setting, and lets the student answer public samples that it has not learnt from."""
 
     task: DistillationTask
-    held_out_N: IndexArray
+    held_out_N: IntArray
 
     def __call__(self, setting: Setting) -> FloatArray:
         """Return the student's logits on the held-out samples, [N, C].

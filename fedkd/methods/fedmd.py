@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fedkd.aggregation import AggregatorName, make_aggregator
+from fedkd.aggregation import make_aggregator
 from fedkd.losses.kd import SoftLossName
 from fedkd.methods.base import DigestionConfig, Method, MethodConfig
+from fedkd.methods.uploads import PublicLogits
+from fedkd.parts import PartConfig
 
 
 class FedMDDigestion(DigestionConfig):
@@ -23,10 +25,15 @@ class FedMDConfig(MethodConfig):
     """Keys of `fedmd`."""
 
     name: str = "fedmd"
-    aggregator: AggregatorName = Field("mean_logits", description="how logits become the consensus")
+    aggregator: PartConfig = Field(PartConfig(name="mean_logits"), description="how logits become the consensus")
     digestion: FedMDDigestion = Field(FedMDDigestion(), description="how a client digests the consensus")
 
 
 def build(config: FedMDConfig) -> Method:
     """The consensus is the mean of logits; each client digests it, then revisits its private data."""
-    return Method(name="fedmd", sends="logits", adopts="consensus", aggregate=make_aggregator(config.aggregator))
+    return Method(
+        name="fedmd",
+        uploads=(PublicLogits(),),
+        aggregate=make_aggregator(config.aggregator),
+        adopts="soft_labels",
+    )

@@ -58,8 +58,9 @@ def check_relations(key: str, terms: Sequence[RelationConfig], method: MethodCon
 
 
 def _check_logits(key: str, given: object, allowed: str, method: MethodConfig) -> None:
-    for maker, value in (("aggregator", "mean_probabilities"), ("sharpening", "entropy_reduction")):
-        if getattr(method, maker, None) == value:
+    for maker, value in (("aggregator", "mean_probabilities"), ("refine", "entropy_reduction")):
+        parts = getattr(method, maker, None) or ()
+        if value in {part.name for part in (parts if isinstance(parts, tuple) else (parts,))}:
             raise ConfigError(key, given, f"{allowed} with method.{maker} = {value!r}, whose teacher is probabilities")
 
 
@@ -99,9 +100,9 @@ def check_batch_norm_alignment(
     """
     if not method.batch_norm_alignment:
         return
-    if built is None or built.sends == "weights":
+    if built is None or built.sends_model:
         refused = f"false with {method.name}, where the weights of batch norm travel with all others"
-    elif built.adopts == "consensus" or built.start is None:
+    elif built.adopts != "model" or built.start is None:
         refused = f"false with {method.name}, whose clients adopt no student: there is nothing to align to"
     elif student not in clients:
         refused = f"false where no client has the architecture of student.model, which is {student!r}"
