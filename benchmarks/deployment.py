@@ -69,7 +69,7 @@ def measure(kind: str, masked: bool, rounds: int) -> Timing:
     """Deploy one kind of clients, run an experiment, and split its rounds; the first one is not counted."""
     with tempfile.TemporaryDirectory(prefix="fedkd-deployment-") as name:
         folder = Path(name)
-        changes = [f"clients.number={CLIENTS}", "data.train_size=600", "run.bounds=false", "training.epochs=2"]
+        changes = [f"clients.number={CLIENTS}", "data.train_size=600", "run.baselines=false", "training.epochs=2"]
         changes += [f"run.rounds={rounds + 1}", f"secure_aggregation.enabled={str(masked).lower()}"]
         simulated = load_config(ROOT / "simulations" / "digits.toml", changes)
         trial = export(simulated, folder / "trial").parent

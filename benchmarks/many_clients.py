@@ -57,7 +57,7 @@ def _overrides(number: int) -> list[str]:
         f"student.model='{model}'",
         f"run.rounds={ROUNDS}",
         "run.evaluate_clients_every=0",
-        "run.bounds=false",
+        "run.baselines=false",
         "run.device=cpu",
         "training.epochs=1",
         "student.epochs=1",

@@ -52,7 +52,7 @@ def cases(data_root: Path, *, quick: bool) -> list[Case]:
 
 
 def _overrides(method: str, data_root: Path) -> list[str]:
-    values = [f"method.name={method}", f"data.root={data_root}", "run.device=cpu", "run.bounds=false"]
+    values = [f"method.name={method}", f"data.root={data_root}", "run.device=cpu", "run.baselines=false"]
     values.append("run.evaluate_clients_every=0")  # as the stock app, which scores the student only
     return [*values, "student.shards=2"] if method == "fkd" else values
 

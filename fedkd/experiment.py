@@ -18,7 +18,7 @@ from fedkd.config.experiment import ExperimentConfig, apply_override, parse_conf
 from fedkd.data.config import SITES
 from fedkd.engines.simulation import simulate
 from fedkd.errors import ConfigError, DataError
-from fedkd.federation.bounds_cache import cached_bounds
+from fedkd.federation.baselines_cache import cached_baselines
 from fedkd.federation.checkpoints import Checkpoints
 from fedkd.federation.model_checks import check_models
 from fedkd.federation.observers import Observer, Observers
@@ -26,7 +26,7 @@ from fedkd.federation.references import compose_method
 from fedkd.federation.server_app import FederationResult
 from fedkd.federation.workspace import Workspace, open_workspace
 from fedkd.offline import OfflineConfig, RecordedConfig, open_offline
-from fedkd.records import Bounds, RoundRecord, RunRecord
+from fedkd.records import Baselines, RoundRecord, RunRecord
 from fedkd.reporting import RunStore, TensorBoardWriter, run_name
 from fedkd.run_reports import summarise, write_report
 
@@ -39,13 +39,13 @@ it can.
 
 
 class RunObserver(Observer):
-    """Hears also of the run folder, before the first round, and of the training of the bounds."""
+    """Hears also of the run folder, before the first round, and of the training of the baselines."""
 
     def on_folder(self, path: Path, rounds: int) -> None:
         """The run folder is there; the run has this many rounds."""
 
-    def on_bounds(self, what: str, done: int, total: int) -> None:
-        """The bounds are being trained: of `what`, `done` of `total` are."""
+    def on_baselines(self, what: str, done: int, total: int) -> None:
+        """The baselines are being trained: of `what`, `done` of `total` are."""
 
 
 class _Recorder(Observer):
@@ -98,7 +98,7 @@ def distill(config: OfflineConfig) -> RunRecord:
         student, reached = distillation.run()
         store.append_round(reached)
         _write_student(store, config, distillation.workspace, student)
-        record = summarise(store, config, [reached], Bounds())
+        record = summarise(store, config, [reached], Baselines())
         store.write_run(record)
         write_report(store, record)
     return record
@@ -110,7 +110,7 @@ def resume(
     """Go on with a run that was stopped, from its last snapshot; it ends with the bits that it would have ended with.
 
     Args:
-        path: its run folder. A run that is finished has its bounds and report completed where they are missing.
+        path: its run folder. A run that is finished has its baselines and report completed where they are missing.
         observer: told of progress; nobody is by default.
         overrides: `section.key=value`; only of keys that results do not depend on: `run.engine` and all of `[ray]`.
         federate: as for `run`.
@@ -162,17 +162,17 @@ def _run(
         result = federate(config, Observers([_Recorder(store, events), observer]), checkpoints)
     if result.student is not None:
         _write_student(store, config, open_workspace(config), result.student)
-    record = summarise(store, config, result.history, Bounds())
+    record = summarise(store, config, result.history, Baselines())
     store.write_run(record)
     return _complete(store, config, record, observer)
 
 
 def _complete(store: RunStore, config: ExperimentConfig, record: RunRecord, observer: RunObserver) -> RunRecord:
-    """Add the bounds and the report to a run whose rounds are over."""
+    """Add the baselines and the report to a run whose rounds are over."""
     store.snapshots.clear()
-    if config.run.bounds and record.bounds.centralised is None:
-        bounds = cached_bounds(config, open_workspace(config), observer.on_bounds)
-        record = record.model_copy(update={"bounds": bounds})
+    if config.run.baselines and record.baselines.centralised is None:
+        baselines = cached_baselines(config, open_workspace(config), observer.on_baselines)
+        record = record.model_copy(update={"baselines": baselines})
         store.write_run(record)
     if importlib.util.find_spec("matplotlib") is None:
         logger.warning(

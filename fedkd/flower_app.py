@@ -70,6 +70,6 @@ class _LoggingObserver(RunObserver):
         for refusal in record.refused:
             logger.warning("refused client %s: %s", refusal.client, refusal.detail)
 
-    def on_bounds(self, what: str, done: int, total: int) -> None:
+    def on_baselines(self, what: str, done: int, total: int) -> None:
         if not done:
-            logger.info("bounds: %s, %d to train", what, total)
+            logger.info("baselines: %s, %d to train", what, total)

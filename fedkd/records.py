@@ -9,9 +9,9 @@ transport headers are left out.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Record(BaseModel):
@@ -43,7 +43,7 @@ class ClientScores(Record):
     mean_balanced_accuracy: float | None = None
 
 
-class Bounds(Record):
+class Baselines(Record):
     """Reference runs on the same partition, models and total local epochs; the curves have one value a round."""
 
     local_only: float | None = None
@@ -241,7 +241,14 @@ class RunRecord(Record):
     student: StudentScore
     ensemble_teacher: TeacherScore
     clients: ClientScores
-    bounds: Bounds
+    baselines: Baselines
     bytes: Traffic
     seconds: Seconds
     history: tuple[RoundRecord, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_this_version(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "bounds" in values:
+            raise ValueError("'bounds' are called 'baselines' now; the run was made by an earlier fedkd: run it again")
+        return values

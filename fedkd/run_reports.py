@@ -8,7 +8,7 @@ from typing import Any
 
 from fedkd.offline import RecordedConfig, parse_recorded
 from fedkd.records import (
-    Bounds,
+    Baselines,
     ClientScores,
     RoundRecord,
     RunRecord,
@@ -21,7 +21,9 @@ from fedkd.reporting import ReportedRun, RunStore, render_comparison, render_rep
 from fedkd.storage.files import write_atomically
 
 
-def summarise(store: RunStore, config: RecordedConfig, history: Sequence[RoundRecord], bounds: Bounds) -> RunRecord:
+def summarise(
+    store: RunStore, config: RecordedConfig, history: Sequence[RoundRecord], baselines: Baselines
+) -> RunRecord:
     """Sum up a run: each score from the last completed round that has it, traffic and seconds of all rounds."""
     completed = [record for record in history if record.completed]
     return RunRecord(
@@ -34,7 +36,7 @@ def summarise(store: RunStore, config: RecordedConfig, history: Sequence[RoundRe
             (r.ensemble_teacher for r in reversed(completed) if r.ensemble_teacher.accuracy is not None), TeacherScore()
         ),
         clients=next((r.clients for r in reversed(completed) if r.clients.mean_accuracy is not None), ClientScores()),
-        bounds=bounds,
+        baselines=baselines,
         bytes=Traffic(up=sum(r.bytes.up for r in history), down=sum(r.bytes.down for r in history)),
         seconds=Seconds(**{name: sum(getattr(r.seconds, name) for r in history) for name in Seconds.model_fields}),
         history=tuple(history),
@@ -50,7 +52,7 @@ def read_run(path: Path) -> tuple[RunStore, RunRecord]:
     store = RunStore.open(path)
     if store.finished:
         return store, store.read_run()
-    return store, summarise(store, parse_recorded(store.read_config()), store.read_rounds(), Bounds())
+    return store, summarise(store, parse_recorded(store.read_config()), store.read_rounds(), Baselines())
 
 
 def write_report(store: RunStore, record: RunRecord, output: Path | None = None) -> Path:

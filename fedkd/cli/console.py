@@ -94,9 +94,9 @@ class ProgressBar(RunObserver):
         if not record.completed:
             self._print("  too few usable replies: the old student stays")
 
-    def on_bounds(self, what: str, done: int, total: int) -> None:
-        """Show the training of the bounds."""
-        self._progress.update(self._task, description=f"bounds: {what}", completed=done, total=total)
+    def on_baselines(self, what: str, done: int, total: int) -> None:
+        """Show the training of the baselines."""
+        self._progress.update(self._task, description=f"baselines: {what}", completed=done, total=total)
 
 
 def print_results(records: Sequence[RunRecord], report: Path, console: Console) -> None:

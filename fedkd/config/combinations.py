@@ -147,7 +147,7 @@ def _check_attack(config: ExperimentConfig) -> None:
 
 
 def _check_sites(config: ExperimentConfig) -> None:
-    for key, value in (("bounds", False), ("evaluate_clients_every", 0)):
+    for key, value in (("baselines", False), ("evaluate_clients_every", 0)):
         given = getattr(config.run, key)
         if given != value:
             raise ConfigError(f"run.{key}", given, f"{value} with data.source = {SITES!r}: sites share no test split")

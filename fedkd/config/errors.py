@@ -13,6 +13,9 @@ from pydantic_core import ErrorDetails
 
 from fedkd.errors import ConfigError, FedkdError, nearest
 
+_RENAMED = {"run.bounds": "run.baselines"}
+"""Keys of earlier versions, and what they are called now."""
+
 
 def config_error(cause: ValidationError, root: type[BaseModel], section: str = "") -> ConfigError:
     """Turn the first problem of `cause` into a `ConfigError`; the rest are counted in it.
@@ -51,6 +54,9 @@ def _allowed(problem: ErrorDetails, root: type[BaseModel], section: str) -> str:
     *sections, unknown = (str(part) for part in problem["loc"])
     known = _known_keys(root, sections)
     path = _dotted(sections, section)
+    renamed = _RENAMED.get(f"{path}.{unknown}")
+    if renamed:
+        return f"the key is called {renamed} now"
     place = f"[{path}]" if path else "the file"
     return f"not a key of {place}{nearest(unknown, known)}; it has {', '.join(sorted(known))}"
 

@@ -51,7 +51,7 @@ class RunConfig(RunFolderConfig):
         description="where clients run; local: in this process, one by one; ray: in parallel worker processes; "
         "flower: in Flower's simulation runtime",
     )
-    bounds: bool = Field(True, description="also train the local-only and centralised references")
+    baselines: bool = Field(True, description="also train the local-only and centralised references")
     evaluate_clients_every: int = Field(
         1,
         ge=0,

@@ -1,8 +1,8 @@
-"""What the methods are compared with: Flower's own FedAvg and FedProx, and the two bounds.
+"""What the methods are compared with: Flower's own FedAvg and FedProx, and the two baselines.
 
-The bounds train for the same total of local epochs as a client that is drawn in every round: `local_only` is the mean
-over clients that never communicate, `centralised` is one student on the union of their samples. Each is measured after
-every round's worth of epochs.
+The baselines train for the same total of local epochs as a client that is drawn in every round: `local_only` is the
+mean over clients that never communicate, `centralised` is one student on the union of their samples. Each is measured
+after every round's worth of epochs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fedkd.federation.workspace import Workspace
 from fedkd.methods import REFERENCES, Contribution, Method, MethodConfig, build_method
 from fedkd.methods.base import StartRule
 from fedkd.methods.fedavg import FedProxConfig, compose
-from fedkd.records import Bounds
+from fedkd.records import Baselines
 from fedkd.seeding import derive_seed
 from fedkd.training.evaluation import balanced_accuracy, predict_logits, score
 from fedkd.training.loop import train_supervised
@@ -77,8 +77,8 @@ def _as_reply(contribution: Contribution) -> Message:
     return Message(content, dst_node_id=0, message_type=TRAIN)
 
 
-def train_bounds(config: ExperimentConfig, workspace: Workspace, progress: Progress) -> Bounds:
-    """Train both bounds and measure them on the global test split."""
+def train_baselines(config: ExperimentConfig, workspace: Workspace, progress: Progress) -> Baselines:
+    """Train both baselines and measure them on the global test split."""
     number = config.clients.number
     curves, balanced = [], []
     for client in range(number):
@@ -93,9 +93,9 @@ def train_bounds(config: ExperimentConfig, workspace: Workspace, progress: Progr
     clients = [workspace.client(client) for client in range(number)]
     union = (torch.cat([images for images, _ in clients]), torch.cat([labels for _, labels in clients]))
     centralised, centralised_balanced = _curve(config, workspace, student, union, ("centralised",))
-    progress("bounds", 1, 1)
+    progress("baselines", 1, 1)
     local_only = [float(value) for value in np.mean(curves, axis=0)]
-    return Bounds(
+    return Baselines(
         local_only=local_only[-1],
         centralised=centralised[-1],
         local_only_balanced=mean(balanced),

@@ -97,8 +97,8 @@ def _spoken(lines: Sequence[Line]) -> str:
 def _result(entries: Sequence[_Entry]) -> str:
     accuracies = [LABELS[measure].capitalize() for measure in ACCURACIES]
     cells: dict[str, Callable[[RunRecord], str]] = {
-        "Local-only": lambda run: percent(run.bounds.local_only),
-        "Centralised": lambda run: percent(run.bounds.centralised),
+        "Local-only": lambda run: percent(run.baselines.local_only),
+        "Centralised": lambda run: percent(run.baselines.centralised),
         "Agreement": lambda run: percent(last_agreement(run)),
         "Up": lambda run: size(run.bytes.up),
         "Down": lambda run: size(run.bytes.down),
@@ -115,7 +115,7 @@ def _result(entries: Sequence[_Entry]) -> str:
     ]
     head = ("Run", "Rounds", *accuracies, *cells)
     note = (
-        "Local-only and centralised are the bounds: clients that never talk, and one model on all the data. "
+        "Local-only and centralised are the baselines: clients that never talk, and one model on all the data. "
         "Agreement: how often student and ensemble teacher choose the same class on the test split."
     )
     kinds = "t" + "n" * (len(head) - 1)

@@ -64,7 +64,7 @@ def _unfinished(reported: ReportedRun) -> str:
 
 
 def _tiles(run: RunRecord) -> str:
-    gain = points(run.student.accuracy, run.bounds.local_only)
+    gain = points(run.student.accuracy, run.baselines.local_only)
     tiles = [
         tile("Student", percent(run.student.accuracy), "" if gain == MISSING else f"{gain} over local-only"),
         tile("Ensemble teacher", percent(run.ensemble_teacher.accuracy), f"agreement {percent(last_agreement(run))}"),
@@ -77,7 +77,7 @@ def _tiles(run: RunRecord) -> str:
 
 def _result(run: RunRecord, plots: Mapping[str, Plot]) -> str:
     head = ("Test accuracy of", "Accuracy", "Over local-only")
-    result = table("Accuracy between its two bounds", head, result_rows(run), "tnn", 0)
+    result = table("Accuracy between its two baselines", head, result_rows(run), "tnn", 0)
     caption = (
         "Test accuracy after each round. Local-only: clients that never talk. Centralised: one model on all the data. "
         "Both train for the same total of local epochs. "

@@ -21,8 +21,8 @@ BALANCED: Mapping[str, Callable[[RunRecord], float | None]] = {
     "student": lambda run: run.student.balanced_accuracy,
     "ensemble teacher": lambda run: run.ensemble_teacher.balanced_accuracy,
     "clients, mean": lambda run: run.clients.mean_balanced_accuracy,
-    "local-only": lambda run: run.bounds.local_only_balanced,
-    "centralised": lambda run: run.bounds.centralised_balanced,
+    "local-only": lambda run: run.baselines.local_only_balanced,
+    "centralised": lambda run: run.baselines.centralised_balanced,
 }
 """Balanced accuracy on the global test split, a fraction in [0, 1], by whose it is."""
 

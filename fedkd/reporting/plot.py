@@ -30,8 +30,8 @@ class Stroke:
 _COLOURS = ("#2f7de1", "#d97706", "#2a9d5c", "#c8509b", "#8b6fe0", "#0e97a5", "#c2553a", "#7d8590")
 _MARKERS: tuple[Marker, ...] = ("o", "s", "^", "v", "D", "P", "X", "*")
 _DASHES: tuple[tuple[float, ...], ...] = ((), (7, 3), (2, 2.5), (9, 3, 2, 3))
-LOWER, UPPER = Stroke(MUTED, (1.5, 3)), Stroke(MUTED, (6, 4))
-"""The bounds: local-only and centralised."""
+LOCAL_ONLY, CENTRALISED = Stroke(MUTED, (1.5, 3)), Stroke(MUTED, (6, 4))
+"""The baselines: local-only and centralised."""
 
 
 def stroke(index: int, width: float = 1.8) -> Stroke:

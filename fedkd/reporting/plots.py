@@ -12,7 +12,7 @@ from fedkd.reporting.formatting import percent, size, size_unit, words
 from fedkd.reporting.heatmap import confusion_plots, partition_plot
 from fedkd.reporting.lines import Axis, Line, line_plot
 from fedkd.reporting.measures import LABELS, PHASES, Measure, curve, last_confusion, measured, phase_seconds
-from fedkd.reporting.plot import LOWER, UPPER, Plot, Stroke, stroke
+from fedkd.reporting.plot import CENTRALISED, LOCAL_ONLY, Plot, Stroke, stroke
 from fedkd.reporting.temperature import temperature_choices, temperature_plot
 
 if TYPE_CHECKING:
@@ -60,15 +60,15 @@ def write_plots(store: RunStore, plots: Mapping[str, Plot]) -> tuple[Path, ...]:
 
 
 def accuracy_plot(run: RunRecord) -> Plot:
-    """Draw accuracy against round, with the bounds as curves where their histories are known, else as levels."""
+    """Draw accuracy against round, with the baselines as curves where their histories are known, else as levels."""
     rounds = [record.server_round for record in run.history]
-    bounds = [
-        _bound("local-only", run.bounds.local_only, run.bounds.local_only_history, rounds, LOWER),
-        _bound("centralised", run.bounds.centralised, run.bounds.centralised_history, rounds, UPPER),
+    baselines = [
+        _baseline("local-only", run.baselines.local_only, run.baselines.local_only_history, rounds, LOCAL_ONLY),
+        _baseline("centralised", run.baselines.centralised, run.baselines.centralised_history, rounds, CENTRALISED),
     ]
-    levels = f"Bounds: local-only {percent(run.bounds.local_only)}, centralised {percent(run.bounds.centralised)}."
-    spoken = f"Test accuracy by round. {_spoken(run)} {levels}"
-    lines = [*_accuracies(run, rounds), *bounds]
+    levels = [percent(level) for level in (run.baselines.local_only, run.baselines.centralised)]
+    spoken = f"Test accuracy by round. {_spoken(run)} Baselines: local-only {levels[0]}, centralised {levels[1]}."
+    lines = [*_accuracies(run, rounds), *baselines]
     return line_plot("plot-accuracy", "Accuracy by round", spoken, lines, ROUND, ACCURACY, most=100)
 
 
@@ -97,7 +97,7 @@ def seconds_plot(run: RunRecord) -> Plot:
         for index, phase in enumerate(PHASES)
     ]
     walls = [record.seconds.total for record in run.history]
-    lines.append(Line("wall-time", "wall time", rounds, walls, UPPER))
+    lines.append(Line("wall-time", "wall time", rounds, walls, CENTRALISED))
     totals = ", ".join(f"{words(phase)} {value:.1f} s" for phase, value in phase_seconds(run.seconds).items())
     return line_plot("plot-seconds", "Seconds by phase", f"Seconds by phase, in all: {totals}.", lines, ROUND, SECONDS)
 
@@ -134,7 +134,7 @@ def _accuracies(run: RunRecord, places: list[int]) -> list[Line]:
     ]
 
 
-def _bound(name: str, level: float | None, history: tuple[float, ...], rounds: list[int], look: Stroke) -> Line:
+def _baseline(name: str, level: float | None, history: tuple[float, ...], rounds: list[int], look: Stroke) -> Line:
     values = history or [level] * len(rounds)
     places = range(1, len(history) + 1) if history else rounds
     return Line(name, name, places, in_percent(values), look)

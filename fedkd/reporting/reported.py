@@ -41,7 +41,7 @@ class ReportedRun:
             return ""
         return (
             f"{self.name} is still going, or was stopped: {done} of {rounds} rounds are on this page. "
-            "Its bounds, its student file and its confusion matrices come after the last."
+            "Its baselines, its student file and its confusion matrices come after the last."
         )
 
     @property

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, MUTED, GRID, PAPER = "#1c2733", "#5b6875", "#dfe4ea", "#fefefe"
-"""Text, secondary lines, grid and background of every plot. No data but the bounds is drawn in them, so a page may
+"""Text, secondary lines, grid and background of every plot. No data but the baselines is drawn in them, so a page may
 theme them.
 """
 

@@ -15,17 +15,17 @@ def result_rows(run: RunRecord) -> list[tuple[str, str, str]]:
     the balanced accuracies that were measured.
     """
     rows = [(LABELS[measure], percent(accuracy(run)), "") for measure, accuracy in ACCURACIES.items()]
-    rows[0] = (*rows[0][:2], points(run.student.accuracy, run.bounds.local_only))
+    rows[0] = (*rows[0][:2], points(run.student.accuracy, run.baselines.local_only))
     return [
         *rows,
-        ("local-only (lower bound)", percent(run.bounds.local_only), ""),
-        ("centralised (upper bound)", percent(run.bounds.centralised), ""),
+        ("local-only (baseline)", percent(run.baselines.local_only), ""),
+        ("centralised (baseline)", percent(run.baselines.centralised), ""),
         *_balanced_rows(run),
     ]
 
 
 def _balanced_rows(run: RunRecord) -> list[tuple[str, str, str]]:
-    gain = points(run.student.balanced_accuracy, run.bounds.local_only_balanced)
+    gain = points(run.student.balanced_accuracy, run.baselines.local_only_balanced)
     return [
         (f"{whose}, balanced", percent(accuracy(run)), gain if whose == "student" else "")
         for whose, accuracy in BALANCED.items()
@@ -42,7 +42,7 @@ def cost_rows(run: RunRecord) -> list[tuple[str, str]]:
 
 
 def result_table(run: RunRecord) -> Table:
-    """Return the accuracies on the test split, between their two bounds, as a table for the terminal."""
+    """Return the accuracies on the test split, between their two baselines, as a table for the terminal."""
     table = Table(title=Text(f"{run.method}, seed {run.seed}, {_rounds(run)}"), title_justify="left")
     table.add_column("test accuracy of")
     table.add_column("accuracy", justify="right")

@@ -20,7 +20,7 @@ from fedkd.reporting.measures import ACCURACIES, LABELS, phase_seconds
 from fedkd.reporting.tables import round_line
 from fedkd.storage.run_store import RunStore
 
-State = Literal["running", "training bounds", "over", "stopped"]
+State = Literal["running", "training baselines", "over", "stopped"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARKS = 40
@@ -33,7 +33,7 @@ class Progress:
 
     Args:
         name: of the run folder.
-        state: whether its rounds are going, its bounds are being trained, or no process is at it any more: `over` where
+        state: its rounds are going, its baselines are being trained, or no process is at it any more: `over` where
             all its rounds are, else `stopped`.
         rounds: of the whole run.
         history: the rounds that are over.
@@ -68,7 +68,7 @@ def look(store: RunStore) -> Progress:
     being_written = store.is_being_written  # asked first: what ends between the two readings is seen the next time
     state: State
     if store.finished:
-        state = "training bounds" if being_written else "over"
+        state = "training baselines" if being_written else "over"
     else:
         state = "running" if being_written else "stopped"
     return Progress(store.path.name, state, _rounds(store), store.read_rounds())
@@ -137,8 +137,8 @@ def _headline(progress: Progress) -> str:
     left = progress.seconds_left
     if progress.state == "running":
         return f"round {done + 1} of {rounds}" + ("" if left is None else f", about {duration(left)} left")
-    if progress.state == "training bounds":
-        return f"all {rounds} rounds are over, its bounds are being trained"
+    if progress.state == "training baselines":
+        return f"all {rounds} rounds are over, its baselines are being trained"
     return (
         f"over, {done} of {rounds} rounds" if progress.state == "over" else f"stopped after {done} of {rounds} rounds"
     )

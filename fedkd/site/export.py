@@ -50,9 +50,9 @@ def export(config: ExperimentConfig, folder: Path) -> Path:
 
 
 def deployed_config(config: ExperimentConfig, classes: tuple[str, ...], root: Path) -> ExperimentConfig:
-    """The same experiment over sites; nobody can measure clients there, nor train bounds."""
+    """The same experiment over sites; nobody can measure clients there, nor train baselines."""
     values = config.model_dump(mode="json")
-    values["run"] |= {"bounds": False, "evaluate_clients_every": 0, "engine": "local"}
+    values["run"] |= {"baselines": False, "evaluate_clients_every": 0, "engine": "local"}
     public = {"size": config.data.public.size, "labelled": config.data.public.labelled}
     values["data"] = {"source": SITES, "root": str(root.absolute()), "classes": list(classes), "public": public}
     return parse_config(values)

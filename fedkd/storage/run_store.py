@@ -5,7 +5,7 @@
     partition.json        how the private samples lie over the clients
     vocabulary.json       how texts become tokens, where the samples are texts
     rounds.jsonl          one round a line, on disk as soon as it is over
-    run.json              the whole run, written when its rounds are over, and once more with the bounds
+    run.json              the whole run, written when its rounds are over, and once more with the baselines
     student.safetensors   the global model
     plots/*.svg  report.html  tensorboard/
     snapshots/            what resuming needs, while rounds are left; see `snapshots`

@@ -2,7 +2,7 @@
 
 study.toml            the study file, as it was given
 plan.json             the cells and their resolved experiments
-cells/<name>/         run folders; their bounds are shared in cells/.bounds/
+cells/<name>/         run folders; their baselines are shared in cells/.baselines/
 outcomes/<name>.json  how a cell ended; written when it has
 results.csv  results.parquet  rounds.csv  rounds.parquet  seconds.csv
 summary.md  plots/*.svg  study.html

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fedkd.reporting.formatting import MISSING
 from fedkd.study.markdown import markdown_table
 from fedkd.study.points import short_key, word
-from fedkd.study.rows import BOUNDS, Row, axes_of
+from fedkd.study.rows import BASELINES, Row, axes_of
 from fedkd.study.statistics import by_point, headline
 from fedkd.study.summary import TextTable, figure_label, points_table
 
@@ -38,18 +38,18 @@ def _curves(rounds: Sequence[Row], axes: Sequence[str]) -> TextTable:
     numbers = sorted({row["round"] for row in rounds})
     head = ("accuracy of", *map(short_key, axes), "seed", *map(str, numbers))
     cells = list(by_point(rounds, ["cell"]).values())
-    body = _bound_curves(cells, axes)
+    body = _baseline_curves(cells, axes)
     for rows in cells:
         figure = headline(rows)
         body.append((figure_label(figure), *(word(rows[0][axis]) for axis in axes), *_seed_and_values(rows, figure)))
     return TextTable(head, tuple(body), "t" * (1 + len(axes)) + "n" * (1 + len(numbers)))
 
 
-def _bound_curves(cells: Sequence[Sequence[Row]], axes: Sequence[str]) -> list[tuple[str, ...]]:
-    """Each bound once, however many cells share it; an axis that it does not depend on holds `any`."""
+def _baseline_curves(cells: Sequence[Sequence[Row]], axes: Sequence[str]) -> list[tuple[str, ...]]:
+    """Each baseline once, however many cells share it; an axis that it does not depend on holds `any`."""
     body = []
-    for bound in BOUNDS:
-        figure = f"{bound}_accuracy"
+    for baseline in BASELINES:
+        figure = f"{baseline}_accuracy"
         shared: dict[tuple[object, ...], list[Sequence[Row]]] = {}
         for rows in cells:
             if rows[-1].get(figure) is not None:

@@ -26,8 +26,8 @@ Row = dict[str, Any]
 Result = tuple[Cell, CellOutcome, RunRecord | None]
 """A cell, how it ended, and its run where it is done."""
 
-BOUNDS = ("local_only", "centralised")
-FIGURES = tuple(f"{name}_accuracy" for name in (*ACCURACIES, *BOUNDS))
+BASELINES = ("local_only", "centralised")
+FIGURES = tuple(f"{name}_accuracy" for name in (*ACCURACIES, *BASELINES))
 
 
 def result_rows(results: Iterable[Result]) -> list[Row]:
@@ -47,9 +47,9 @@ def round_rows(results: Iterable[Result]) -> list[Row]:
     for cell, _, run in results:
         for index, record in enumerate(run.history if run else ()):
             figures = {f"{name}_accuracy": accuracy(record) for name, accuracy in ACCURACIES.items()}
-            for bound in BOUNDS:
-                history = getattr(run.bounds, f"{bound}_history") if run else ()
-                figures[f"{bound}_accuracy"] = history[index] if index < len(history) else None
+            for name in BASELINES:
+                history = getattr(run.baselines, f"{name}_history") if run else ()
+                figures[f"{name}_accuracy"] = history[index] if index < len(history) else None
             traffic = {"bytes_up": record.bytes.up, "bytes_down": record.bytes.down}
             rows.append(_head(cell) | {"round": record.server_round} | figures | traffic)
     return rows
@@ -74,7 +74,7 @@ def _final(run: RunRecord | None) -> Row:
     if run is None:
         return dict.fromkeys((*FIGURES, "bytes_up", "bytes_down"))
     figures = {f"{name}_accuracy": accuracy(run) for name, accuracy in ACCURACIES.items()}
-    figures |= {f"{bound}_accuracy": getattr(run.bounds, bound) for bound in BOUNDS}
+    figures |= {f"{name}_accuracy": getattr(run.baselines, name) for name in BASELINES}
     return figures | {"bytes_up": run.bytes.up, "bytes_down": run.bytes.down}
 
 

@@ -99,7 +99,7 @@ def federation(seed: int, data: dict, epochs: int | None) -> dict:
     for name, aligned in (("own batch norm", False), ("the student's", True)):
         config = parse_config(
             {
-                "run": {"seed": seed, "rounds": 3 if epochs is None else 2, "bounds": False, "device": "cpu"},
+                "run": {"seed": seed, "rounds": 3 if epochs is None else 2, "baselines": False, "device": "cpu"},
                 "data": data,
                 "clients": {"number": 5, "models": ["resnet8"]},
                 "training": {"epochs": epochs or 2, "optimizer": "adam", "learning_rate": 0.005},

@@ -17,7 +17,7 @@ from common import arguments, data_section, finish, over_seeds, spread, workspac
 from fedkd.distillation import DistillationConfig, Distiller, PublicBatch, answered_by
 from fedkd.distillation.bound import Answered, disagreement_gap, teacher_bound
 from fedkd.reporting.lines import Axis, Line, draw
-from fedkd.reporting.plot import UPPER, stroke
+from fedkd.reporting.plot import CENTRALISED, stroke
 from fedkd.reporting.svg import render
 from fedkd.training.config import TrainingConfig
 from fedkd.training.evaluation import predict_logits
@@ -95,7 +95,7 @@ def plot(found) -> str:
     def paint(figure) -> None:
         axes = figure.subplots()
         for index, (label, of) in enumerate(shown.items()):
-            look = UPPER if label == "teacher's error" else stroke(index)
+            look = CENTRALISED if label == "teacher's error" else stroke(index)
             draw(axes, Line(f"line-{index}", label, sizes, means[label], look))
             bars = [stdev(map(of, seeds)) if len(seeds) > 1 else 0.0 for seeds in found.values()]
             axes.errorbar(sizes, means[label], bars, fmt="none", ecolor=look.colour, capsize=3)

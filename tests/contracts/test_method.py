@@ -60,7 +60,7 @@ def _own_method(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def config_of(name: str, /, **sections: Any) -> ExperimentConfig:
     values: dict[str, Any] = {
-        "run": {"rounds": 2, "bounds": False},
+        "run": {"rounds": 2, "baselines": False},
         "data": {"train_size": 160, "test_size": 80, "public": {"size": 40}, "partition": {"min_size": 5}},
         "clients": {"number": 3, "models": ["mlp"]},
         "training": {"epochs": 1},
@@ -101,7 +101,7 @@ class TestMethod:
         assert same(first_run(method), run(method))
 
     def test_another_seed_gives_other_bits(self, method: str, first_run: Callable[[str], FederationResult]) -> None:
-        assert not same(first_run(method), run(method, run={"rounds": 2, "bounds": False, "seed": 1}))
+        assert not same(first_run(method), run(method, run={"rounds": 2, "baselines": False, "seed": 1}))
 
     @pytest.mark.parametrize("shuffle_seed", [1, 2])
     def test_the_order_of_clients_changes_nothing(

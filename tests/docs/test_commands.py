@@ -53,7 +53,7 @@ RUN_HERE = (
     "watch",
 )
 SHORTER_OFFLINE = ("teacher.epochs=1", "student.epochs=1")
-SHORTER = ("run.rounds=1", "run.bounds=false", "training.epochs=1", "student.epochs=1")
+SHORTER = ("run.rounds=1", "run.baselines=false", "training.epochs=1", "student.epochs=1")
 PLACEHOLDERS = {"DATA": "data", "METHOD": "fkd", "ALPHA": "0.1", "SEED": "0", "NAME": "digits-methods"}
 
 

@@ -42,7 +42,7 @@ def small_config() -> Callable[..., ExperimentConfig]:
 
     def make(**sections: Any) -> ExperimentConfig:
         values: dict[str, Any] = {
-            "run": {"rounds": 2, "bounds": False},
+            "run": {"rounds": 2, "baselines": False},
             "data": {"train_size": 200, "test_size": 100, "public": {"size": 60}, "partition": {"min_size": 5}},
             "clients": {"number": 4, "models": ["mlp"]},
             "training": {"epochs": 1, "learning_rate": 0.05},

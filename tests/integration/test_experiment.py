@@ -14,8 +14,8 @@ from fedkd import experiment
 from fedkd.config.experiment import ExperimentConfig, load_config
 from fedkd.data.federated import load_federated_data
 from fedkd.experiment import RunObserver
-from fedkd.federation import bounds_cache, references
-from fedkd.records import Bounds, RoundRecord, RunRecord
+from fedkd.federation import baselines_cache, references
+from fedkd.records import Baselines, RoundRecord, RunRecord
 from fedkd.reporting import RunStore
 from fedkd.run_reports import read_run
 
@@ -30,15 +30,15 @@ def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Seeds of the bounds that were really trained, in order."""
+    """Seeds of the baselines that were really trained, in order."""
     seeds: list[int] = []
-    train = references.train_bounds
+    train = references.train_baselines
 
-    def counted(config: ExperimentConfig, *rest: Any) -> Bounds:
+    def counted(config: ExperimentConfig, *rest: Any) -> Baselines:
         seeds.append(config.run.seed)
         return train(config, *rest)
 
-    monkeypatch.setattr(bounds_cache, "train_bounds", counted)
+    monkeypatch.setattr(baselines_cache, "train_baselines", counted)
     return seeds
 
 
@@ -101,17 +101,17 @@ def test_a_run_can_be_watched(small_config: MakeConfig, tmp_path: Path) -> None:
             written = len((tmp_path / "watched" / "rounds.jsonl").read_text().splitlines())
             heard.append(f"round {record.server_round}, {written} on disk")
 
-        def on_bounds(self, what: str, done: int, total: int) -> None:
+        def on_baselines(self, what: str, done: int, total: int) -> None:
             heard.append(f"{what} {done}/{total}")
 
-    fedkd.run(small_config(run=_with_output(tmp_path, name="watched", bounds=True)), Listener())
+    fedkd.run(small_config(run=_with_output(tmp_path, name="watched", baselines=True)), Listener())
     assert heard == [
         "folder watched, 2 rounds, ['config.toml', 'environment.json', 'partition.json']",
         "round 1, 1 on disk",
         "round 2, 2 on disk",
         *(f"local-only {client}/4" for client in range(4)),
         "centralised 0/1",
-        "bounds 1/1",
+        "baselines 1/1",
     ]
 
 
@@ -129,40 +129,40 @@ def test_equal_runs_share_no_folder_but_everything_that_counts(small_config: Mak
     assert first.bytes == second.bytes
 
 
-def test_bounds_are_trained_once_for_equal_data_and_training(
+def test_baselines_are_trained_once_for_equal_data_and_training(
     small_config: MakeConfig, tmp_path: Path, trainings: list[int]
 ) -> None:
-    first = fedkd.run(small_config(run=_with_output(tmp_path, bounds=True)))
+    first = fedkd.run(small_config(run=_with_output(tmp_path, baselines=True)))
     assert trainings == [0]
-    assert len(first.bounds.local_only_history) == len(first.bounds.centralised_history) == 2
-    assert first.bounds.local_only == first.bounds.local_only_history[-1]
-    other_method = small_config(run=_with_output(tmp_path, bounds=True), method={"name": "fedmd"})
-    assert fedkd.run(other_method).bounds == first.bounds
+    assert len(first.baselines.local_only_history) == len(first.baselines.centralised_history) == 2
+    assert first.baselines.local_only == first.baselines.local_only_history[-1]
+    other_method = small_config(run=_with_output(tmp_path, baselines=True), method={"name": "fedmd"})
+    assert fedkd.run(other_method).baselines == first.baselines
     assert trainings == [0]
 
 
-def test_without_bounds_nothing_is_trained_for_them(
+def test_without_baselines_nothing_is_trained_for_them(
     small_config: MakeConfig, tmp_path: Path, trainings: list[int]
 ) -> None:
-    assert fedkd.run(small_config(run=_with_output(tmp_path, rounds=1))).bounds == Bounds()
+    assert fedkd.run(small_config(run=_with_output(tmp_path, rounds=1))).baselines == Baselines()
     assert trainings == []
-    assert not (tmp_path / ".bounds").exists()
+    assert not (tmp_path / ".baselines").exists()
 
 
-def test_a_stop_during_the_bounds_loses_neither_rounds_nor_student(
+def test_a_stop_during_the_baselines_loses_neither_rounds_nor_student(
     small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: Any) -> Bounds:
+    def interrupted(*_: Any) -> Baselines:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bounds_cache, "train_bounds", interrupted)
+    monkeypatch.setattr(baselines_cache, "train_baselines", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fedkd.run(small_config(run=_with_output(tmp_path, name="stopped", bounds=True)))
+        fedkd.run(small_config(run=_with_output(tmp_path, name="stopped", baselines=True)))
     store, record = read_run(tmp_path / "stopped")
     assert store.finished, "the federation is over, so its student can be used"
     assert [entry.server_round for entry in record.history] == [1, 2]
     assert record.student == record.history[-1].student
-    assert (record.rounds, record.bounds) == (2, Bounds())
+    assert (record.rounds, record.baselines) == (2, Baselines())
     assert store.read_student()
 
 

@@ -127,7 +127,7 @@ BASE = {
 OFFLINE = {"teacher.model": "mlp", "teacher.epochs": 2, "student.holdout_fraction": 0.0}
 FEDERATED = {
     "run.rounds": 2,
-    "run.bounds": False,
+    "run.baselines": False,
     "data.partition.kind": "iid",
     "clients.number": 2,
     "clients.models": ["mlp"],

@@ -32,7 +32,7 @@ def two_nodes() -> Iterator[Cluster]:
 def test_the_same_experiment_on_a_cluster_of_two_nodes(
     two_nodes: Cluster, small_config: Callable[..., ExperimentConfig], tmp_path: Path
 ) -> None:
-    run = {"output": str(tmp_path), "name": "here", "bounds": False}
+    run = {"output": str(tmp_path), "name": "here", "baselines": False}
     here = Path(fedkd.run(small_config(run=run, student={"model": "mlp", "epochs": 2, "shards": 2})).run_dir)
     command = [
         sys.executable,

@@ -10,7 +10,7 @@ import pytest
 from fedkd.config.experiment import load_config, parse_config
 from fedkd.engines.simulation import simulate
 from fedkd.federation.observers import Observer
-from fedkd.federation.references import train_bounds
+from fedkd.federation.references import train_baselines
 from fedkd.federation.workspace import open_workspace
 
 SIMULATIONS = Path(__file__).parents[2] / "simulations"
@@ -20,11 +20,11 @@ def test_distillation_pays_on_digits() -> None:
     """The default experiment: at least ten points above clients that never communicate, and below all data at once."""
     config = load_config(SIMULATIONS / "digits.toml")
     student = simulate(config, Observer()).history[-1].student
-    bounds = train_bounds(config, open_workspace(config), lambda *_: None)
-    assert bounds.local_only is not None
-    assert bounds.centralised is not None
+    baselines = train_baselines(config, open_workspace(config), lambda *_: None)
+    assert baselines.local_only is not None
+    assert baselines.centralised is not None
     assert student.accuracy is not None
-    assert bounds.local_only + 0.10 <= student.accuracy < bounds.centralised
+    assert baselines.local_only + 0.10 <= student.accuracy < baselines.centralised
 
 
 def write_npz(path: Path, images_NHW: np.ndarray, labels_N: np.ndarray, num_test: int) -> Path:
@@ -66,10 +66,10 @@ def test_a_public_set_of_another_domain_and_size_lifts_clients_above_local_only(
         }
     )
     clients = simulate(config, Observer()).history[-1].clients
-    bounds = train_bounds(config, open_workspace(config), lambda *_: None)
+    baselines = train_baselines(config, open_workspace(config), lambda *_: None)
     assert clients.mean_accuracy is not None
-    assert bounds.local_only is not None
-    assert clients.mean_accuracy > bounds.local_only + 0.03
+    assert baselines.local_only is not None
+    assert clients.mean_accuracy > baselines.local_only + 0.03
 
 
 @pytest.mark.parametrize("method", ["fkd", "fedavg"])

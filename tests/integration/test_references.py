@@ -12,7 +12,7 @@ from fedkd.aggregation import weighted_average
 from fedkd.config.experiment import ExperimentConfig
 from fedkd.engines.simulation import simulate
 from fedkd.federation.observers import Observer
-from fedkd.federation.references import compose_method, train_bounds
+from fedkd.federation.references import compose_method, train_baselines
 from fedkd.federation.workspace import open_workspace
 from fedkd.flower.internals import task_identity
 from fedkd.methods import Contribution, MethodConfig, method_config_type
@@ -106,18 +106,18 @@ def test_fedprox_without_its_term_is_fedavg(small_config: Callable[..., Experime
     assert moved_less < 0.5 * moved
 
 
-def test_clients_that_digest_nothing_are_the_local_only_bound(small_config: Callable[..., ExperimentConfig]) -> None:
+def test_clients_that_digest_nothing_are_the_local_only_baseline(small_config: Callable[..., ExperimentConfig]) -> None:
     config = small_config(run={"rounds": 3}, method={"name": "fedmd", "digestion": {"epochs": 0}})
     history = simulate(config, Observer()).history
-    bounds = train_bounds(config, open_workspace(config), lambda *_: None)
-    assert [record.clients.mean_accuracy for record in history] == pytest.approx(bounds.local_only_history, abs=0)
-    assert bounds.local_only == bounds.local_only_history[-1]
+    baselines = train_baselines(config, open_workspace(config), lambda *_: None)
+    assert [record.clients.mean_accuracy for record in history] == pytest.approx(baselines.local_only_history, abs=0)
+    assert baselines.local_only == baselines.local_only_history[-1]
 
 
-def test_the_centralised_bound_is_above_local_only(small_config: Callable[..., ExperimentConfig]) -> None:
+def test_the_centralised_baseline_is_above_local_only(small_config: Callable[..., ExperimentConfig]) -> None:
     config = small_config(run={"rounds": 5})
-    bounds = train_bounds(config, open_workspace(config), lambda *_: None)
-    assert bounds.centralised is not None
-    assert bounds.local_only is not None
-    assert bounds.centralised > bounds.local_only + 0.1
-    assert len(bounds.centralised_history) == len(bounds.local_only_history) == 5
+    baselines = train_baselines(config, open_workspace(config), lambda *_: None)
+    assert baselines.centralised is not None
+    assert baselines.local_only is not None
+    assert baselines.centralised > baselines.local_only + 0.1
+    assert len(baselines.centralised_history) == len(baselines.local_only_history) == 5

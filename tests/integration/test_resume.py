@@ -45,7 +45,7 @@ class StopAfter(RunObserver):
 
 def whole_and_stopped(make: MakeConfig, output: Path, stop_after: int, **sections: object) -> tuple[Path, Path]:
     """The folders of the same experiment, run at once, and stopped after a round."""
-    base = {"rounds": 4, "bounds": False, "output": str(output)}
+    base = {"rounds": 4, "baselines": False, "output": str(output)}
     whole = fedkd.run(make(**sections, run=base | {"name": "whole"}))
     with pytest.raises(KeyboardInterrupt):
         fedkd.run(make(**sections, run=base | {"name": "stopped"}), StopAfter(stop_after))
@@ -105,8 +105,8 @@ def test_without_a_whole_snapshot_a_run_begins_anew(
     assert scores(stopped) == scores(whole)
 
 
-def test_a_finished_run_gets_the_report_and_bounds_that_it_lacks(small_config: MakeConfig, tmp_path: Path) -> None:
-    run = {"rounds": 1, "bounds": True, "output": str(tmp_path), "name": "done"}
+def test_a_finished_run_gets_the_report_and_baselines_that_it_lacks(small_config: MakeConfig, tmp_path: Path) -> None:
+    run = {"rounds": 1, "baselines": True, "output": str(tmp_path), "name": "done"}
     record = fedkd.run(small_config(run=run))
     (tmp_path / "done" / "report.html").unlink()
     again = resume(tmp_path / "done")
@@ -144,7 +144,7 @@ def test_a_folder_that_is_no_run_is_not_resumed(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_sigkill_at_random_moments_changes_nothing(small_config: MakeConfig, tmp_path: Path) -> None:
-    run = {"rounds": 12, "bounds": False, "output": str(tmp_path)}
+    run = {"rounds": 12, "baselines": False, "output": str(tmp_path)}
     whole = Path(fedkd.run(small_config(**MIXED_AND_KEPT, run=run | {"name": "whole"})).run_dir)
     seconds_a_round = mean(record.seconds.total for record in RunStore.open(whole).read_rounds())
     killed = tmp_path / "killed"

@@ -86,7 +86,7 @@ def test_a_killed_study_ends_as_a_whole_one(study_path: Path, tmp_path: Path) ->
         COMPARED, True
     )
     assert len((whole / "rounds.csv").read_text().splitlines()) == 1 + 4 * 3
-    assert len(list((whole / "cells" / ".bounds").glob("*.json"))) == 2  # one a seed, whatever the method
+    assert len(list((whole / "cells" / ".baselines").glob("*.json"))) == 2  # one a seed, whatever the method
 
 
 def kill_when(there: Callable[[], bool], *arguments: str) -> None:
@@ -107,7 +107,7 @@ def test_failing_cells_are_named_and_cost_no_other(study_path: Path, tmp_path: P
     images = images.reshape(-1, 8, 8).astype(np.uint8) * 16
     arrays = {"x_train": images[:600], "y_train": labels[:600], "x_test": images[600:800], "y_test": labels[600:800]}
     np.savez(there, **arrays)
-    text = METHODS.split("[grid]")[0] + '[fixed]\n"data.source" = "npz"\n"run.bounds" = false\n"run.rounds" = 1\n'
+    text = METHODS.split("[grid]")[0] + '[fixed]\n"data.source" = "npz"\n"run.baselines" = false\n"run.rounds" = 1\n'
     study_path.write_text(f'{text}[grid]\n"data.root" = ["{there}", "{missing}"]\n', encoding="utf-8")
     names = [cell.name for cell in load_study(study_path).cells]
 

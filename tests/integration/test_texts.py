@@ -47,7 +47,7 @@ def mails(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_config(mails: Path, tmp_path: Path) -> MakeConfig:
     def make(**sections: Any) -> ExperimentConfig:
         values: dict[str, Any] = {
-            "run": {"rounds": 1, "bounds": False, "output": str(tmp_path)},
+            "run": {"rounds": 1, "baselines": False, "output": str(tmp_path)},
             "data": {
                 "source": "jsonl",
                 "root": str(mails),
@@ -76,7 +76,7 @@ def test_every_method_runs_on_texts(method: str, make_config: MakeConfig) -> Non
 
 def test_a_run_learns_and_records_balanced_accuracies(make_config: MakeConfig, tmp_path: Path) -> None:
     config = make_config(
-        run={"rounds": 2, "bounds": True, "output": str(tmp_path), "name": "run"},
+        run={"rounds": 2, "baselines": True, "output": str(tmp_path), "name": "run"},
         training={"epochs": 6, "batch_size": 16, "optimizer": "adam", "learning_rate": 0.005},
         student={"model": "transformer_small", "epochs": 15, "batch_size": 16, "learning_rate": 0.005},
     )
@@ -89,7 +89,7 @@ def test_a_run_learns_and_records_balanced_accuracies(make_config: MakeConfig, t
     assert confusion.student is not None
     recalls = [row[label] / sum(row) for label, row in enumerate(confusion.student)]
     assert student == pytest.approx(np.mean(recalls), rel=1e-12)
-    for value in (record.bounds.local_only_balanced, record.bounds.centralised_balanced):
+    for value in (record.baselines.local_only_balanced, record.baselines.centralised_balanced):
         assert value is not None
         assert 0.4 <= value <= 1
     for value in (record.ensemble_teacher.balanced_accuracy, record.clients.mean_balanced_accuracy):
@@ -126,7 +126,7 @@ def _check_prediction(run: Path, config: ExperimentConfig, folder: Path, expecte
 @pytest.mark.usefixtures("ray_on_this_machine")
 def test_engines_agree_on_texts(make_config: MakeConfig) -> None:
     local, parallel = (
-        simulate(make_config(run={"rounds": 2, "bounds": False, "engine": engine}, ray={"workers": 2}), Observer())
+        simulate(make_config(run={"rounds": 2, "baselines": False, "engine": engine}, ray={"workers": 2}), Observer())
         for engine in ("local", "ray")
     )
     assert local.student is not None

@@ -30,7 +30,7 @@ DATA = (
     "data.test_size=797",
     "data.partition.kind=iid",
     "run.rounds=3",
-    "run.bounds=false",
+    "run.baselines=false",
 )
 """Clients that know every class give a student that has settled after three rounds, and all digits that are left test
 it, so that the rounding of masked answers moves its score by a digit or two of 797. Where classes are dealt unevenly,

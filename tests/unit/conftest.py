@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedkd.records import (
-    Bounds,
+    Baselines,
     ClientScores,
     Confusion,
     Distillation,
@@ -80,7 +80,7 @@ def sample_run(num_rounds: int = 10, **changes: object) -> RunRecord:
         "student": StudentScore(accuracy=0.8025, loss=0.7452),
         "ensemble_teacher": TeacherScore(accuracy=0.8525),
         "clients": ClientScores(mean_accuracy=0.6887, worst_accuracy=0.5281),
-        "bounds": Bounds(
+        "baselines": Baselines(
             local_only=0.6512,
             centralised=0.9533,
             local_only_history=tuple(0.2 + 0.45 * value for value in climb),

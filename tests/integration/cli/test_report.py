@@ -58,7 +58,7 @@ def test_several_runs_are_compared_in_one_file(run_dir: Path, tmp_path: Path, in
     output = tmp_path / "both.html"
     said = invoke("report", run_dir, tmp_path / "other", "--output", output)
     assert said.splitlines()[-1] == f"report: {output}"
-    assert said.count("local-only (lower bound)") == 2
+    assert said.count("local-only (baseline)") == 2
     page = output.read_text(encoding="utf-8")
     assert "2 runs compared" in page
     assert not (tmp_path / "other" / "both.html").exists()

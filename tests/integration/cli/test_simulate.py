@@ -17,7 +17,7 @@ CONTRACT: dict[str, dict[str, type]] = {
     "student": {"accuracy": float, "loss": float},
     "ensemble_teacher": {"accuracy": float},
     "clients": {"mean_accuracy": float, "worst_accuracy": float},
-    "bounds": {"local_only": float, "centralised": float},
+    "baselines": {"local_only": float, "centralised": float},
     "bytes": {"up": int, "down": int},
     "seconds": dict.fromkeys(("total", "local_training", "aggregation", "distillation", "evaluation"), float),
 }
@@ -66,7 +66,7 @@ def test_a_run_folder_is_complete(finished: subprocess.CompletedProcess[str], ru
 
 
 def test_people_see_rounds_results_and_where_the_report_is(folder: Path, tmp_path: Path) -> None:
-    overrides = ["--set", f"run.output={tmp_path}", "--set", "run.bounds=false", "--set", "run.rounds=1"]
+    overrides = ["--set", f"run.output={tmp_path}", "--set", "run.baselines=false", "--set", "run.rounds=1"]
     result = CliRunner().invoke(app, ["simulate", str(folder / "experiment.toml"), *overrides])
     assert result.exit_code == 0
     clients, first_round = click.unstyle(result.stderr).splitlines()
@@ -83,11 +83,11 @@ def test_what_a_method_does_not_have_is_null(
     folder: Path, tmp_path: Path, invoke: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(experiment, "write_report", lambda store, *_: store.report_path)  # drawing takes seconds
-    changes = ["method.name=fedmd", "run.name=", f"run.output={tmp_path}", "run.bounds=false", "run.rounds=1"]
+    changes = ["method.name=fedmd", "run.name=", f"run.output={tmp_path}", "run.baselines=false", "run.rounds=1"]
     overrides = [part for change in changes for part in ("--set", change)]
     record = json.loads(invoke("simulate", folder / "experiment.toml", *overrides, "--json"))
     assert record["student"] == {"accuracy": None, "balanced_accuracy": None, "loss": None}
-    assert (record["bounds"]["local_only"], record["bounds"]["centralised"]) == (None, None)
+    assert (record["baselines"]["local_only"], record["baselines"]["centralised"]) == (None, None)
     assert record["ensemble_teacher"]["accuracy"] > 0
     assert Path(record["run_dir"]).name.startswith("fedmd-digits-s0-")
     result = CliRunner().invoke(app, ["predict", record["run_dir"], str(folder)])

@@ -20,7 +20,7 @@ def tiny_config() -> Callable[..., ExperimentConfig]:
 
     def make(**sections: dict[str, Any]) -> ExperimentConfig:
         values: dict[str, dict[str, Any]] = {
-            "run": {"rounds": 3, "bounds": False, "device": "cpu"},
+            "run": {"rounds": 3, "baselines": False, "device": "cpu"},
             "data": {"train_size": 150, "test_size": 80, "public": {"size": 65}, "partition": {"min_size": 5}},
             "clients": {"number": 3, "models": ["mlp"]},
             "training": {"epochs": 2, "batch_size": 16, "learning_rate": 0.05},

@@ -33,7 +33,7 @@ def test_empty_rounds_bring_back_what_was_sent() -> None:
 
 
 def test_the_stock_app_learns_as_fedkd_does(tiny_config: Callable[..., ExperimentConfig]) -> None:
-    config = tiny_config(method={"name": "fedavg"}, run={"rounds": 6, "device": "cpu", "bounds": False})
+    config = tiny_config(method={"name": "fedavg"}, run={"rounds": 6, "device": "cpu", "baselines": False})
     torch.manual_seed(0)
     stock = run_stock(Stopwatch(), config, simulate_locally)["student_accuracy"]
     ours = simulate(config, Observer()).history[-1].student.accuracy

@@ -10,7 +10,15 @@ from fedkd.errors import ConfigError
 from fedkd.reporting import RunStore
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "run": {"seed": 0, "rounds": 10, "engine": "local", "output": "runs", "name": "", "device": "auto", "bounds": True},
+    "run": {
+        "seed": 0,
+        "rounds": 10,
+        "engine": "local",
+        "output": "runs",
+        "name": "",
+        "device": "auto",
+        "baselines": True,
+    },
     "data": {"source": "digits", "root": "data", "train_size": None, "test_size": None, "image_size": None},
     "clients": {
         "number": 10,
@@ -112,6 +120,11 @@ def test_an_unknown_key_is_refused_with_the_nearest(values: dict[str, Any], key:
     refusal = _refusal(values)
     assert refusal.key == key
     assert f"(did you mean {suggestion!r}?)" in refusal.allowed
+
+
+def test_a_renamed_key_is_refused_with_its_new_name() -> None:
+    with pytest.raises(ConfigError, match=r"^run\.bounds = False .*: the key is called run\.baselines now$"):
+        parse_config({"run": {"bounds": False}})
 
 
 def test_keys_of_another_method_are_unknown() -> None:

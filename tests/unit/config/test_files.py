@@ -23,7 +23,7 @@ def experiment(tmp_path: Path) -> Path:
         ("run.seed=7", "run.seed", 7),
         ("run.seed = 7", "run.seed", 7),
         ("run.seed=1_000", "run.seed", 1000),
-        ("run.bounds=false", "run.bounds", False),
+        ("run.baselines=false", "run.baselines", False),
         ("method.temperature=2.5", "method.temperature", 2.5),
         ("method.temperature=1e1", "method.temperature", 10.0),
         ("run.name=bare", "run.name", "bare"),

@@ -110,7 +110,7 @@ def test_what_sites_do_not_have_is_refused(values: dict[str, object]) -> None:
         DataConfig.model_validate(values)
 
 
-@pytest.mark.parametrize(("key", "run"), [("bounds", {}), ("evaluate_clients_every", {"bounds": False})])
+@pytest.mark.parametrize(("key", "run"), [("baselines", {}), ("evaluate_clients_every", {"baselines": False})])
 def test_what_nobody_can_measure_is_refused(key: str, run: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=rf"run\.{key} = "):
         parse_config({"data": {"source": "sites", "classes": ["a", "b"]}, "run": run})

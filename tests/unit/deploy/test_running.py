@@ -20,7 +20,7 @@ from fedkd.storage.files import to_toml
 
 COMPOSE = Path(__file__).parents[3] / "docker" / "compose.yaml"
 DIGITS = Path(__file__).parents[3] / "simulations" / "digits.toml"
-FOR_SITES = ("data.source=sites", "data.classes=['a','b']", "run.bounds=false", "run.evaluate_clients_every=0")
+FOR_SITES = ("data.source=sites", "data.classes=['a','b']", "run.baselines=false", "run.evaluate_clients_every=0")
 
 
 class SuperLink:

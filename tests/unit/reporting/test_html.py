@@ -145,8 +145,8 @@ def test_the_numbers_are_there(document: str) -> None:
     for expected in (
         "fkd-digits-s0-20260131-142530-1a2b3c",
         "student 80.2 % +15.1 points",
-        "local-only (lower bound) 65.1 %",
-        "centralised (upper bound) 95.3 %",
+        "local-only (baseline) 65.1 %",
+        "centralised (baseline) 95.3 %",
         "mean total variation 0.521",
         "bytes up 16.0 MB",
         "local training 1 min 26 s",
@@ -194,7 +194,7 @@ def test_a_command_for_an_odd_folder_is_quoted(make_run: MakeRun) -> None:
 
 
 def test_a_run_with_nothing_measured_is_reported_with_dashes(make_run: MakeRun) -> None:
-    run = make_run(0, student={}, ensemble_teacher={}, clients={}, bounds={})
+    run = make_run(0, student={}, ensemble_teacher={}, clients={}, baselines={})
     page = Page(report(run, drawn=True))
     assert "student – –" in page.text
     assert "Every reply arrived in time and was used." in page.text
@@ -230,7 +230,7 @@ def compared(make_run: MakeRun) -> list[ReportedRun]:
     history = tuple(
         record.model_copy(update={"student": StudentScore(), "agreement": None}) for record in make_run(3).history
     )
-    without_student = make_run(3, run_dir="runs/b", method=HOSTILE, student={}, bounds={}, history=history)
+    without_student = make_run(3, run_dir="runs/b", method=HOSTILE, student={}, baselines={}, history=history)
     return [
         ReportedRun(make_run(4, run_dir="runs/a"), config),
         ReportedRun(without_student, other),

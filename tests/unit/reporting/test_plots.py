@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fedkd.errors import RunFolderError
-from fedkd.records import Bounds, PartitionRecord, RoundRecord, RunRecord
+from fedkd.records import Baselines, PartitionRecord, RoundRecord, RunRecord
 from fedkd.reporting import RunStore, partition_plot, run_plots, write_plots
 from fedkd.reporting.heatmap import _FEW, _MANY
 from fedkd.reporting.plot import Plot, stroke
@@ -76,7 +76,7 @@ def test_a_users_settings_have_no_part_in_a_plot(plots: list[str], make_run: Mak
         assert accuracy_plot(make_run()).svg == plots[0]
 
 
-def test_accuracy_names_what_was_measured_and_both_bounds(plots: list[str]) -> None:
+def test_accuracy_names_what_was_measured_and_both_baselines(plots: list[str]) -> None:
     named = texts(plots[0])
     for name in ("student", "ensemble teacher", "clients, mean", "clients, worst", "local-only", "centralised"):
         assert named.count(name) == 1
@@ -84,7 +84,7 @@ def test_accuracy_names_what_was_measured_and_both_bounds(plots: list[str]) -> N
 
 def test_accuracy_leaves_out_what_was_not_measured(make_round: Callable[..., RoundRecord], make_run: MakeRun) -> None:
     history = tuple(make_round(number, student={}, ensemble_teacher={}) for number in (1, 2))
-    svg = accuracy_plot(make_run(2, history=history, bounds=Bounds(local_only=0.5))).svg
+    svg = accuracy_plot(make_run(2, history=history, baselines=Baselines(local_only=0.5))).svg
     named = texts(svg)
     assert "clients, mean" in named
     assert "local-only" in named
@@ -98,7 +98,7 @@ def test_the_label_speaks_the_numbers(plots: list[str]) -> None:
 
 
 def test_a_run_without_rounds_or_scores_still_has_its_plots(make_run: MakeRun) -> None:
-    empty = make_run(0, bounds=Bounds())
+    empty = make_run(0, baselines=Baselines())
     for plot in (accuracy_plot(empty), bytes_plot(empty), seconds_plot(empty)):
         assert "nothing was measured" in texts(plot.svg)
         assert plot.series == plot.table.rows == ()

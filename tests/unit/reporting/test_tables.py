@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fedkd.records import (
-    Bounds,
+    Baselines,
     ClientScores,
     Refusal,
     RoundRecord,
@@ -28,7 +28,7 @@ def shown(table: Table) -> list[list[str]]:
     return [[cell.strip() for cell in line.replace("┃", "│").strip("│ ").split("│")] for line in lines]
 
 
-def test_result_table_stands_the_student_between_its_bounds(make_run: MakeRun) -> None:
+def test_result_table_stands_the_student_between_its_baselines(make_run: MakeRun) -> None:
     rows = shown(result_table(make_run()))
     assert rows[0] == ["fkd, seed 0, 10 rounds"]
     assert ["student", "80.2 %", "+15.1 points"] in rows
@@ -36,15 +36,15 @@ def test_result_table_stands_the_student_between_its_bounds(make_run: MakeRun) -
     texts = {row[0]: row[1] for row in rows if len(row) > 1}
     assert texts["clients, mean"] == "68.9 %"
     assert texts["clients, worst"] == "52.8 %"
-    assert texts["local-only (lower bound)"] == "65.1 %"
-    assert texts["centralised (upper bound)"] == "95.3 %"
+    assert texts["local-only (baseline)"] == "65.1 %"
+    assert texts["centralised (baseline)"] == "95.3 %"
 
 
 def test_balanced_accuracies_follow_where_they_were_measured(make_run: MakeRun) -> None:
     run = make_run()
     student = run.student.model_copy(update={"balanced_accuracy": 0.75})
-    bounds = run.bounds.model_copy(update={"local_only_balanced": 0.6})
-    rows = shown(result_table(run.model_copy(update={"student": student, "bounds": bounds})))
+    baselines = run.baselines.model_copy(update={"local_only_balanced": 0.6})
+    rows = shown(result_table(run.model_copy(update={"student": student, "baselines": baselines})))
     assert ["student, balanced", "75.0 %", "+15.0 points"] in rows
     balanced = [row[:2] for row in rows if "balanced" in row[0]]
     assert balanced == [["student, balanced", "75.0 %"], ["local-only, balanced", "60.0 %"]]
@@ -53,7 +53,7 @@ def test_balanced_accuracies_follow_where_they_were_measured(make_run: MakeRun) 
 
 def test_what_a_method_lacks_is_a_dash(make_run: MakeRun) -> None:
     run = make_run(
-        student=StudentScore(), ensemble_teacher=TeacherScore(), clients=ClientScores(), bounds=Bounds(), rounds=1
+        student=StudentScore(), ensemble_teacher=TeacherScore(), clients=ClientScores(), baselines=Baselines(), rounds=1
     )
     rows = shown(result_table(run))
     assert rows[0] == ["fkd, seed 0, 1 round"]

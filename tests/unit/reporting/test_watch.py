@@ -57,7 +57,7 @@ def test_a_growing_run_is_shown_to_its_end(
         for expected in (
             "a-run: round 1 of 3",
             "round 3 of 3, about 4.2 s left",
-            "bounds are being trained",
+            "baselines are being trained",
             "over, 3 of 3",
         ):
             assert expected in shown(console)

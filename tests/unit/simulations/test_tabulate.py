@@ -45,7 +45,7 @@ def test_every_study_has_the_figures_of_all_its_cells(path: Path) -> None:
     assert [(row["cell"], *(row[axis] for axis in study.axes), row["seed"], row["round"]) for row in rows] == expected
 
 
-def test_a_bound_that_methods_share_stands_once(tabulate: ModuleType) -> None:
+def test_a_baseline_that_methods_share_stands_once(tabulate: ModuleType) -> None:
     rows = [
         {
             "cell": method,

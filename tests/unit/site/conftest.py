@@ -32,7 +32,7 @@ def simulated() -> ExperimentConfig:
     """An experiment on digits that takes a second."""
     return parse_config(
         {
-            "run": {"rounds": 2, "bounds": False},
+            "run": {"rounds": 2, "baselines": False},
             "data": {"train_size": 90, "test_size": 30, "public": {"size": 20}, "partition": {"min_size": 2}},
             "clients": {"number": CLIENTS, "models": ["mlp"], "min_train_nodes": 1},
             "training": {"epochs": 1},

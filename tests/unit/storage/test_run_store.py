@@ -130,6 +130,13 @@ def test_run_comes_back(store: RunStore, make_run: Callable[..., RunRecord]) -> 
     assert json.loads(store.run_path.read_text())["student"]["accuracy"] == run.student.accuracy
 
 
+def test_a_run_of_an_earlier_version_is_refused(store: RunStore, make_run: Callable[..., RunRecord]) -> None:
+    run = make_run(1).model_dump(mode="json")
+    store.run_path.write_text(json.dumps(run | {"bounds": run.pop("baselines")}), encoding="utf-8")
+    with pytest.raises(RunFolderError, match=r"'bounds' are called 'baselines' now.*run it again"):
+        store.read_run()
+
+
 def test_a_run_that_is_still_going_can_be_read(store: RunStore, make_round: Callable[..., RoundRecord]) -> None:
     store.write_config({"method": "fkd"})
     store.append_round(make_round(1))

@@ -10,7 +10,7 @@ from fedkd.study import Study, load_study
 BASE = """
 [run]
 rounds = 2
-bounds = false
+baselines = false
 [data]
 train_size = 200
 test_size = 100

@@ -1,6 +1,6 @@
-"""Bounds, kept across runs: what determines them is hashed, and equal runs share one file.
+"""Baselines, kept across runs: what determines them is hashed, and equal runs share one file.
 
-The cache lies in `<run.output>/.bounds/`. Removing it loses time, nothing else.
+The cache lies in `<run.output>/.baselines/`. Removing it loses time, nothing else.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from pydantic import ValidationError
 
 from fedkd._version import __version__
 from fedkd.config.experiment import ExperimentConfig
-from fedkd.federation.references import Progress, train_bounds
+from fedkd.federation.references import Progress, train_baselines
 from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.weights import read_weights
 from fedkd.federation.workspace import Workspace
-from fedkd.records import Bounds
+from fedkd.records import Baselines
 from fedkd.storage.files import locked, naming_failures, write_atomically
 
 logger = logging.getLogger(__name__)
 
 
-def cached_bounds(config: ExperimentConfig, workspace: Workspace, progress: Progress) -> Bounds:
-    """Return the bounds of this experiment, training them only where no run of the same output folder has.
+def cached_baselines(config: ExperimentConfig, workspace: Workspace, progress: Progress) -> Baselines:
+    """Return the baselines of this experiment, training them only where no run of the same output folder has.
 
-    Runs that need the same bounds at the same time wait for the one of them that trains them.
+    Runs that need the same baselines at the same time wait for the one of them that trains them.
 
     Raises:
         RunFolderError: the cache cannot be written.
     """
-    path = Path(config.run.output) / ".bounds" / f"{_key(config, workspace)}.json"
+    path = Path(config.run.output) / ".baselines" / f"{_key(config, workspace)}.json"
     with naming_failures("make the folder", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path, path.with_suffix(".lock")):
@@ -41,18 +41,18 @@ def cached_bounds(config: ExperimentConfig, workspace: Workspace, progress: Prog
         if found is not None:
             return found
         with one_torch_thread():
-            bounds = train_bounds(config, workspace, progress)
-        write_atomically(path, bounds.model_dump_json().encode())
-        return bounds
+            baselines = train_baselines(config, workspace, progress)
+        write_atomically(path, baselines.model_dump_json().encode())
+        return baselines
 
 
-def _read(path: Path) -> Bounds | None:
+def _read(path: Path) -> Baselines | None:
     if not path.is_file():
         return None
     try:
-        return Bounds.model_validate_json(path.read_bytes())
+        return Baselines.model_validate_json(path.read_bytes())
     except ValidationError:
-        logger.warning("%s is damaged; the bounds are trained again", path)
+        logger.warning("%s is damaged; the baselines are trained again", path)
         return None
 
 
@@ -66,7 +66,7 @@ def _fingerprint(name: str, workspace: Workspace) -> str:
 def _key(config: ExperimentConfig, workspace: Workspace) -> str:
     determines = {
         "versions": [__version__, torch.__version__],
-        "measures": list(Bounds.model_fields),
+        "measures": list(Baselines.model_fields),
         "device": workspace.device.type,
         "seed": config.run.seed,
         "rounds": config.run.rounds,
