@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fedkd.errors import ConfigError, FedkdError, nearest
+
+RENAMED: Mapping[str, str] = MappingProxyType(
+    {
+        **{
+            f"method.{key}": f"student.objective.{key}, and method.local_distillation.objective.{key} for clients"
+            for key in ("temperature", "alpha", "label_smoothing")
+        },
+        "method.digestion": "method.local_distillation, whose loss and terms are in its section objective",
+        "student.loss": "student.objective.loss",
+        "student.terms": "student.objective.terms",
+    }
+)
+"""Keys of earlier versions, and what each is now."""
 
 
 def config_error(cause: ValidationError, root: type[BaseModel], section: str = "") -> ConfigError:
@@ -48,6 +62,9 @@ def _dotted(location: Sequence[str | int], section: str) -> str:
 def _allowed(problem: ErrorDetails, root: type[BaseModel], section: str) -> str:
     if problem["type"] != "extra_forbidden":
         return str(problem["msg"]).removeprefix("Value error, ")
+    renamed = RENAMED.get(_dotted(problem["loc"], section))
+    if renamed is not None:
+        return f"no longer a key; it is now {renamed}"
     *sections, unknown = (str(part) for part in problem["loc"])
     known = _known_keys(root, sections)
     path = _dotted(sections, section)

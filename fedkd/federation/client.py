@@ -11,7 +11,7 @@ from torch import nn
 
 from fedkd.aggregation import Weights
 from fedkd.config.experiment import ExperimentConfig
-from fedkd.distillation import Distiller, relation_terms
+from fedkd.distillation import Distiller
 from fedkd.federation.messages import ClientMetrics, Hello, TrainInstruction, TrainReply
 from fedkd.federation.weights import load_weights, read_weights
 from fedkd.federation.workspace import Workspace
@@ -167,16 +167,8 @@ class Client:
             load_weights(model, instruction.weights)
         elif instruction.consensus is not None:
             batch = self.workspace.public_batch(*instruction.consensus)
-            method = self.config.method
-            distiller = Distiller(
-                model,
-                method.digestion,
-                temperature=method.temperature,
-                alpha=method.alpha,
-                label_smoothing=method.label_smoothing,
-                terms=relation_terms(method.digestion.terms),
-            )
-            distiller.distil(batch, self._seed(instruction, "digestion"))
+            seed = self._seed(instruction, "digestion")  # an earlier name of it, kept for the bits of seeded results
+            Distiller(model, self.config.method.local_distillation).distil(batch, seed)
 
     def _follows(self, model: nn.Module, instruction: TrainInstruction) -> bool:
         """Whether the client answers through the batch norm of the student that it has just adopted; not through that

@@ -60,7 +60,7 @@ class TrainInstruction:
         server_round: from 1.
         public_indices_N: the public samples of this round.
         weights: the server's model, to be adopted; or `None`.
-        consensus: (indices of M public samples, teacher logits [M, C]) to be digested; or `None`.
+        consensus: (indices of M public samples, teacher logits [M, C]) that the client is to learn from; or `None`.
         evaluate: whether to answer on the test split, too.
     """
 

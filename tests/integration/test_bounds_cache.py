@@ -116,7 +116,9 @@ def test_runs_that_need_the_same_bounds_at_once_train_them_once(
     monkeypatch.setattr(bounds_cache, "train_bounds", train)
     monkeypatch.setattr(bounds_cache, "_fingerprint", lambda name, _: name)  # threads share torch's generator
     with ThreadPoolExecutor(max_workers=3) as pool:
-        found = list(pool.map(lambda temperature: bounds(method={"temperature": temperature}), (1.0, 2.0, 3.0)))
+        found = list(
+            pool.map(lambda temperature: bounds(student={"objective": {"temperature": temperature}}), (1.0, 2.0, 3.0))
+        )
     assert found == [Bounds(local_only=0.5, centralised=1.0)] * 3
     assert trainings == [0]
 
