@@ -12,9 +12,10 @@ import numpy as np
 from torch import nn
 
 from fedkd.aggregation import Weights
-from fedkd.config.experiment import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig, at
 from fedkd.data.config import SITES
-from fedkd.distillation import Distiller, relation_terms
+from fedkd.distillation import Distiller
+from fedkd.distillation.temperature import Setting
 from fedkd.federation.client_view import ModelView
 from fedkd.federation.messages import ClientMetrics, Hello, TrainInstruction, TrainReply
 from fedkd.federation.seams import client_seam
@@ -235,16 +236,9 @@ class Client:
             load_weights(model, instruction.weights)
         elif told is not None and len(told) and self.method.adopts != "nothing":
             batch = self.workspace.public_batch(told.keys_N, told.values_ND)
-            method = self.config.method
-            distiller = Distiller(
-                model,
-                method.digestion,
-                temperature=method.temperature,
-                alpha=method.alpha,
-                label_smoothing=method.label_smoothing,
-                terms=relation_terms(method.digestion.terms),
-            )
-            distiller.distil(batch, self._seed(instruction, "digestion"))
+            config = self.config if instruction.setting is None else at(self.config, Setting(*instruction.setting))
+            seed = self._seed(instruction, "digestion")  # an earlier name of it, kept for the bits of seeded results
+            Distiller(model, config.method.local_distillation).distil(batch, seed)
 
     def _follows(self, model: nn.Module, instruction: TrainInstruction) -> bool:
         """Whether the client answers through the batch norm of the student that it has just adopted; not through that

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedkd.config.experiment import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig, at
 from fedkd.distillation.executor import Executor
 from fedkd.distillation.shards import Alone
 from fedkd.distillation.temperature import Setting, choose_setting, settings_of
@@ -73,7 +73,7 @@ class TemperatureSelector:
         labels = self._workspace.data.public_labels_N
         choice = choose_setting(
             trial,
-            settings_of(self._selection.grid, self._selection.alphas or (self._config.method.alpha,)),
+            settings_of(self._selection.grid, self._selection.alphas or (self._config.student.objective.alpha,)),
             task.teacher_NC[held_out],
             None if labels is None else labels[task.indices_N[held_out]],
             executor=self._executor,
@@ -106,8 +106,3 @@ class Trial:
         config = at(self.task.config, setting)
         state, _ = replace(self.task, config=config)(Alone())
         return PredictionTask(config, self.task.architecture, state.weights, self.held_out_N, slice(None))()
-
-
-def at(config: ExperimentConfig, setting: Setting) -> ExperimentConfig:
-    """The experiment with the student's distillation at a setting."""
-    return config.model_copy(update={"method": config.method.model_copy(update=setting._asdict())})

@@ -23,7 +23,7 @@ from typing import Literal, get_args
 from pydantic import Field
 
 from fedkd.aggregation import Aggregator, Stack, Weights
-from fedkd.distillation import DistillationConfig, RelationConfig
+from fedkd.distillation import DistillationConfig
 from fedkd.errors import ConfigError
 from fedkd.methods.refinements import Refinement, Refinements
 from fedkd.methods.uploads import ModelWeights, PublicLogits, Upload
@@ -32,28 +32,22 @@ from fedkd.training.local_terms import LocalTerm
 from fedkd.types import Section
 
 
-class DigestionConfig(DistillationConfig):
+class LocalDistillationConfig(DistillationConfig):
     """How a client learns from the teacher's soft labels."""
 
     epochs: int = Field(1, ge=0, description="passes over the public samples of the round")
-    terms: tuple[RelationConfig, ...] = Field(
-        (), strict=False, description="further losses on relations to the teacher's logits, each a table"
-    )
 
 
 class MethodConfig(Section):
     """Keys every method has."""
 
     name: str = Field("fkd", description="which method, or package.module:builder")
-    temperature: float = Field(1.0, gt=0, description="T of the soft loss, for the student and for digestion")
-    alpha: float = Field(1.0, ge=0, le=1, description="weight of the soft loss; below 1 needs a labelled public set")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of a hard label spread over all classes")
     public_per_round: int = Field(0, ge=0, description="public samples drawn for each round; 0: all of them")
     batch_norm_alignment: bool = Field(
         False, description="clients that adopted the student answer through its batch norm, as it came to them"
     )
-    digestion: DigestionConfig = Field(
-        DigestionConfig(), description="how a client learns from the teacher's soft labels"
+    local_distillation: LocalDistillationConfig = Field(
+        LocalDistillationConfig(), description="how a client learns from the teacher's soft labels"
     )
 
 

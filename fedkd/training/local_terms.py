@@ -51,4 +51,5 @@ class Proximal(LocalTerm):
 
     def __call__(self, batch: LocalBatch) -> Tensor:
         """TEMP."""
-        return self.mu / 2 * sum((p - batch.start[n]).square().sum() for n, p in batch.model.named_parameters())
+        squares = [(p - batch.start[n]).square().sum() for n, p in batch.model.named_parameters()]
+        return self.mu / 2 * torch.stack(squares).sum()

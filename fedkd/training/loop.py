@@ -1,4 +1,4 @@
-"""The one loop in which every model of fedkd learns: clients, the student, the baselines, digestion."""
+"""The one loop in which every model of fedkd learns: clients, the student, the baselines, local distillation."""
 
 from __future__ import annotations
 

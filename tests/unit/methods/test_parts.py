@@ -10,7 +10,7 @@ from scipy.special import softmax
 from fedkd.aggregation import unchanged
 from fedkd.aggregation.mean import ConfidenceWeighted, MeanLogits, MeanProbabilities
 from fedkd.aggregation.robust import MedianLogits
-from fedkd.distillation import DistillationConfig
+from fedkd.distillation import DistillationConfig, ObjectiveConfig
 from fedkd.errors import ConfigError
 from fedkd.methods import Contribution, Method, MethodConfig, build_method
 from fedkd.methods.base import previous_weights
@@ -145,10 +145,10 @@ def test_average_weights_of_nobody_keeps_the_model(contributions):
 
 def test_defaults_every_method_shares():
     for config in (kind() for kind in CONFIGS):
-        assert (config.temperature, config.alpha, config.public_per_round) == (1.0, 1.0, 0)
+        assert config.public_per_round == 0
         assert not config.batch_norm_alignment
         if not isinstance(config, FedMDConfig):
-            assert config.digestion.model_dump() == DistillationConfig(epochs=1).model_dump() | {"terms": ()}
+            assert config.local_distillation.model_dump() == DistillationConfig(epochs=1).model_dump()
 
 
 def test_defaults_of_each_method():
@@ -164,9 +164,10 @@ def test_defaults_of_each_method():
         FedAvgConfig: {},
         FedProxConfig: {"proximal_mu": 0.01},
     }
-    digestion = FedMDConfig().digestion
-    assert (digestion.epochs, digestion.batch_size, digestion.optimizer) == (1, 256, "adam")
-    assert (digestion.learning_rate, digestion.loss) == (0.001, "l1")
+    local = FedMDConfig().local_distillation
+    assert (local.epochs, local.batch_size, local.optimizer) == (1, 256, "adam")
+    assert local.learning_rate == 0.001
+    assert local.objective.model_dump() == ObjectiveConfig(loss="l1").model_dump()
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -177,15 +178,15 @@ def test_every_key_but_the_name_is_described(kind):
 @pytest.mark.parametrize(
     ("kind", "values"),
     [
-        (FkdConfig, {"temperature": 0}),
-        (FkdConfig, {"alpha": 1.1}),
-        (FkdConfig, {"alpha": -0.1}),
+        (FkdConfig, {"local_distillation": {"objective": {"temperature": 0}}}),
+        (FkdConfig, {"local_distillation": {"objective": {"alpha": 1.1}}}),
+        (FkdConfig, {"local_distillation": {"objective": {"alpha": -0.1}}}),
         (FkdConfig, {"public_per_round": -1}),
         (FkdConfig, {"sharpening": "era"}),
         (FkdConfig, {"era_temperature": 0.0}),
         (FedProxConfig, {"proximal_mu": -1.0}),
         (FedAvgConfig, {"proximal_mu": 0.1}),
-        (FedMDConfig, {"digestion": {"loss": "huber"}}),
+        (FedMDConfig, {"local_distillation": {"objective": {"loss": "huber"}}}),
     ],
     ids=repr,
 )
