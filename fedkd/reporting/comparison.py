@@ -30,7 +30,7 @@ _TEMPLATE = """{% extends "page.html" %}
 
 {% call section("result", "Results") %}
 {{ table("One row a run", results) }}
-<p class="note">Local-only and centralised are the bounds: clients that never talk, and one model on all the data. \
+<p class="note">Local-only and centralised are the baselines: clients that never talk, and one model on all the data. \
 Agreement: how often student and ensemble teacher choose the same class on the test split.</p>
 {% endcall %}
 

@@ -23,7 +23,7 @@ Method {{ run.method }}, seed {{ run.seed }}, {{ run.history|length }} of {{ run
 
 {% call section("result", "Result") %}
 <div class="columns">
-<div>{{ table("Accuracy between its two bounds", result, lead=0) }}{{ facts(costs) }}</div>
+<div>{{ table("Accuracy between its two baselines", result, lead=0) }}{{ facts(costs) }}</div>
 {{ figures(plots, {
   "accuracy": "Test accuracy after each round. Local-only: clients that never talk. Centralised: one model on all the "
     ~ "data. Both train for the same total of local epochs. "
