@@ -1,5 +1,1 @@
-"""The configuration of an experiment: one TOML file, validated as a whole."""
-
-from fedkd.config.experiment import ExperimentConfig, load_config, parse_config
-
-__all__ = ["ExperimentConfig", "load_config", "parse_config"]
+"""The configuration of an experiment: one TOML file, validated as a whole. Importing this package loads no torch."""

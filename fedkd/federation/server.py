@@ -236,7 +236,9 @@ class Server:
         task = replace(task, config=self._temperature.config)
         for architecture, model in self._models.items():
             own = replace(task, architecture=architecture, state=model)
-            self._models[architecture], reports[architecture] = self._executor.gang(own, self._config.student.shards)
+            self._models[architecture], reports[architecture] = self._executor.run_collective(
+                own, self._config.student.shards
+            )
         outcome.distillation = reports[student]
 
     def _evaluate(

@@ -77,7 +77,7 @@ def drawing(svg: str, caption: str) -> str:
 
 
 def columns(figures: Sequence[str]) -> str:
-    """Return figures side by side where there is room."""
+    """Return figures side by side where the page is wide enough."""
     return f'<div class="columns">{"".join(figures)}</div>' if figures else ""
 
 
@@ -93,7 +93,7 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], kind
         caption: what the table shows.
         head: one heading a column.
         rows: one text a column.
-        kinds: one letter a column: `n` for numbers (right-aligned, never broken), `t` for text.
+        kinds: one character per column: `n` for numbers (right-aligned, never broken), `t` for text.
         lead: index of the row to stress.
     """
     css = ["number" if kind == "n" else "text" for kind in kinds]

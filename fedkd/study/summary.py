@@ -22,7 +22,7 @@ FEWEST_FOR_WILCOXON = 6
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table of plain text; `kinds` has `t` for text and `n` for numbers, one letter a column."""
+    """A table of plain text; `kinds` has `t` for text and `n` for numbers, one character per column."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
