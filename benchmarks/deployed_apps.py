@@ -28,9 +28,9 @@ from fedkd.federation.client import Client  # noqa: E402
 from fedkd.federation.client_app import build_client_app, config_of  # noqa: E402
 from fedkd.federation.references import compose_method  # noqa: E402
 from fedkd.federation.workspace import Workspace, resolve_device  # noqa: E402
-from fedkd.flower.polling_grid import PromptGrid  # noqa: E402
-from fedkd.site.handler import Desk  # noqa: E402
-from fedkd.site.local_data import read_holdings  # noqa: E402
+from fedkd.flower.polling_grid import PollingGrid  # noqa: E402
+from fedkd.site.handler import MessageHandler  # noqa: E402
+from fedkd.site.local_data import read_local_data  # noqa: E402
 from fedkd.site.settings import SiteConfig, load_site  # noqa: E402
 
 EVENTS, TRIAL = "FEDKD_BENCHMARK_EVENTS", "FEDKD_BENCHMARK_TRIAL"
@@ -49,7 +49,7 @@ def started() -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-class NotingGrid(PromptGrid):
+class NotingGrid(PollingGrid):
     """Notes when an exchange is begun and when each of its replies is noticed.
 
     Args:
@@ -103,20 +103,20 @@ def compose_client(context: Context) -> Client:
 
 @lru_cache(maxsize=1)
 def _workspace(site: SiteConfig, config: Any) -> Workspace:
-    return Workspace(read_holdings(site).data(config), resolve_device(config.run.device))
+    return Workspace(read_local_data(site).data(config), resolve_device(config.run.device))
 
 
 def serve_site(path: Path) -> None:
     """Run a site; what it does with a message is noted."""
-    answer: Callable[..., Message] = Desk.answer
+    answer: Callable[..., Message] = MessageHandler.answer
 
-    def noting(self: Desk, message: Message, *rest: Any) -> Message:
+    def noting(self: MessageHandler, message: Message, *rest: Any) -> Message:
         note("begun", message=message.metadata.message_id)
         reply = answer(self, message, *rest)
         note("ended", message=message.metadata.message_id)
         return reply
 
-    Desk.answer = noting  # type: ignore[method-assign]
+    MessageHandler.answer = noting  # type: ignore[method-assign]
     from fedkd.site.serve import log_to_stderr, run_site
 
     log_to_stderr()
@@ -129,7 +129,7 @@ _imported = time.monotonic()
 
 if os.environ.get(EVENTS):
     _prompt = os.environ.get("FEDKD_BENCHMARK_PROMPT") == "1"
-    rounds.PromptGrid = lambda grid: NotingGrid(grid, _prompt)  # type: ignore[misc, assignment]
+    rounds.PollingGrid = lambda grid: NotingGrid(grid, _prompt)  # type: ignore[misc, assignment]
     if not _prompt:
         rounds.look_often_for_objects = lambda: None  # type: ignore[assignment]
 

@@ -114,7 +114,7 @@ class SecureAggregationError(FedkdError):
 
 
 class EngineError(FedkdError):
-    """An engine cannot start, or went down (no worker can be placed; two workers died over the same work)."""
+    """An engine cannot start, or failed (no worker can be placed; two workers died while they did the same work)."""
 
 
 class DeploymentError(FedkdError):

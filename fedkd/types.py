@@ -1,4 +1,4 @@
-"""Shapes, names and the two small bases that every room shares. Imports no torch.
+"""Shapes, names and the two small base classes that every package shares. Imports no torch.
 
 Shape legend, used as a suffix of array names throughout the package:
 

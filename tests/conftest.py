@@ -37,7 +37,7 @@ def data_root() -> Path:
 
 @pytest.fixture(scope="session")
 def ray_on_this_machine() -> Iterator[None]:
-    """A Ray with room for four workers, whatever the number of cores."""
+    """A Ray with resources for four workers, whatever the number of cores."""
     from fedkd.config.experiment import RayConfig
     from fedkd.engines.ray_session import ray_session
 

@@ -177,7 +177,8 @@ def study(
         Path | None, typer.Option("--output", metavar="FOLDER", help="Where the study's folder is made.")
     ] = None,
     workers: Annotated[
-        int, typer.Option("--workers", metavar="N", min=0, help="Cells at a time; 0: as many as there is room for.")
+        int,
+        typer.Option("--workers", metavar="N", min=0, help="Cells at a time; 0: as many as the machine has CPUs for."),
     ] = 0,
     ray_address: Annotated[
         str, typer.Option("--ray-address", metavar="ADDRESS", help="A Ray cluster that shares the output folder.")

@@ -29,7 +29,7 @@ x-client: &client
   mem_limit: 2g
   cpus: 1.0
   healthcheck:
-    test: [CMD, python3, /etc/fedkd/healthy.py, "process:fedkd.site.supernode_patches"]
+    test: [CMD, python3, /etc/fedkd/healthy.py, "process:fedkd.flower.supernode_patches"]
     interval: 10s
     timeout: 5s
     retries: 3

@@ -125,5 +125,5 @@ def _known(folder: Path, wanted: DeploymentSettings) -> Deployment:
 
 
 def _project_name(folder: Path) -> str:
-    kept = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in folder.name.lower())
+    kept = "".join(char if char.isalnum() and char.isascii() else "-" for char in folder.name.lower())
     return kept.strip("-") or "fedkd"

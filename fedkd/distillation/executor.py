@@ -1,9 +1,9 @@
-"""Where work that can be divided is done: one interface, in this process or on the workers of an engine.
+"""One interface for work that can be divided: it is done in this process, or by the workers of an engine.
 
 Guarantees:
-    - `map` keeps the order of its items. `gang` runs one function in several workers at the same time and gives back
-      what the first of them returned.
-    - An error that the work raises is raised here.
+    - `map` keeps the order of its items. `run_collective` runs one function in several workers at the same time and
+      returns the result of the first worker.
+    - An error that the work raises is raised to the caller.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ Result = TypeVar("Result")
 
 
 class Executor(Protocol):
-    """Does work in `workers` places at a time. Functions, items and results must survive pickling."""
+    """Does work on `workers` workers at a time. Functions, items and results must survive pickling."""
 
     @property
     def workers(self) -> int:
-        """How many items are worked on at a time."""
+        """Number of items that are processed at a time."""
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """Return what `function` makes of each item, in the order of the items."""
+        """Return the result of `function` for each item, in the order of the items."""
 
-    def gang(self, function: Callable[[Exchange], Result], size: int) -> Result:
+    def run_collective(self, function: Callable[[Exchange], Result], size: int) -> Result:
         """Run `function` in up to `size` workers that can exchange tensors; return the first one's result."""
 
 
@@ -37,10 +37,10 @@ class LocalExecutor:
     workers = 1
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """Return what `function` makes of each item."""
+        """Return the result of `function` for each item."""
         return [function(item) for item in items]
 
-    def gang(self, function: Callable[[Exchange], Result], size: int) -> Result:
+    def run_collective(self, function: Callable[[Exchange], Result], size: int) -> Result:
         """Run `function` once; the bits of a sharded distillation do not depend on who computes the shards."""
         del size
         return function(Alone())

@@ -1,7 +1,7 @@
 """The engine `flower`: the same two apps in Flower's simulation runtime, each client in a Ray actor.
 
     parent ── starts ── guard ── starts ── flower-superlink ── … ── flwr-simulation (server app, Ray)
-       └── submits the app by `flwr run`, and reads the mailbox that the server app fills
+       └── submits the app by `flwr run`, and reads the queue into which the server app writes
 
 All of it lives in one temporary folder, listens on loopback only, and ends with the run, however that ends.
 """
@@ -27,7 +27,7 @@ import tomli_w
 
 from fedkd.config.experiment import ExperimentConfig, with_absolute_paths
 from fedkd.engines import process_guard
-from fedkd.engines.flower_relay import MAILBOX_KEY, Mailbox
+from fedkd.engines.flower_relay import QUEUE_KEY, FileQueue
 from fedkd.errors import ConfigError, FedkdError, RoundError
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
@@ -51,20 +51,20 @@ def run_under_flower(config: ExperimentConfig, observer: Observer) -> Federation
         raise ConfigError("run.engine", "flower", "a POSIX system; here use 'local'")
     folder = Path(tempfile.mkdtemp(prefix="fedkd-"))
     port = free_port()
-    mailbox = _write_home(folder, port, with_absolute_paths(config))
+    queue = _write_home(folder, port, with_absolute_paths(config))
     environment = runtime_environment(folder)
     last_lines: deque[str] = deque(maxlen=20)
     with _superlink(folder, port, environment), _submitted(folder, config.clients.number, environment) as log:
         for line in itertools.chain(log, [""]):  # once more after the end
             last_lines.append(line)
-            if (result := _deliver(mailbox, observer)) is not None:
+            if (result := _deliver(queue, observer)) is not None:
                 return result
-    raise RoundError(f"Flower's runtime ended without a result; its last words: {' '.join(last_lines)}")
+    raise RoundError(f"Flower's runtime ended without a result; its last lines: {' '.join(last_lines)}")
 
 
-def _deliver(mailbox: Mailbox, observer: Observer) -> FederationResult | None:
+def _deliver(queue: FileQueue, observer: Observer) -> FederationResult | None:
     """Tell the observer what has happened since; returns the result, if there is one."""
-    for item in mailbox.take():
+    for item in queue.take():
         if isinstance(item, FedkdError):
             raise item
         if isinstance(item, FederationResult):
@@ -80,17 +80,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _write_home(folder: Path, port: int, config: ExperimentConfig) -> Mailbox:
+def _write_home(folder: Path, port: int, config: ExperimentConfig) -> FileQueue:
     """Write what Flower needs: its own configuration, the app, and the run's configuration."""
-    mailbox, app = folder / "mailbox", folder / "app"
-    mailbox.mkdir()
+    queue, app = folder / "queue", folder / "app"
+    queue.mkdir()
     app.mkdir()
     connection = {"address": f"127.0.0.1:{port}", "insecure": True}
     _write_toml(folder / "config.toml", {"superlink": {"default": _CONNECTION, _CONNECTION: connection}})
-    _write_toml(folder / "run.toml", {EXPERIMENT_KEY: config.model_dump_json(), MAILBOX_KEY: str(mailbox)})
-    manifest = app_manifest("fedkd.engines.flower_relay:app", **{MAILBOX_KEY: ""})
+    _write_toml(folder / "run.toml", {EXPERIMENT_KEY: config.model_dump_json(), QUEUE_KEY: str(queue)})
+    manifest = app_manifest("fedkd.engines.flower_relay:app", **{QUEUE_KEY: ""})
     _write_toml(app / "pyproject.toml", manifest)
-    return Mailbox(mailbox)
+    return FileQueue(queue)
 
 
 def _write_toml(path: Path, content: dict[str, object]) -> None:
@@ -128,7 +128,7 @@ def _superlink(folder: Path, port: int, environment: dict[str, str]) -> Iterator
     with guarded(folder, command, environment) as process:
         if not answers(port, process):
             words = (folder / process_guard.LOG_NAME).read_text(errors="replace").split()[-50:]
-            raise RoundError(f"flower-superlink does not answer; its last words: {' '.join(words)}")
+            raise RoundError(f"flower-superlink does not answer; its last lines: {' '.join(words)}")
         yield
 
 

@@ -1,7 +1,8 @@
-"""The server app of engine `flower`: it runs in a process of Flower's, and tells the process that asked for the run.
+"""The server app of the engine `flower`: it runs in a process of Flower and reports to the one that started the run.
 
-A `Mailbox` is a folder that only this user can read. What happens is put there as a `Letter`; whoever reads it calls
-its observer, as if the federation ran in its own process. A line in the run's log says that there are new letters.
+The two processes share a `FileQueue`, a folder that only this user can read. Each call of an observer is put there as
+an `ObserverCall`. The process that started the run makes the same calls, as if the federation ran in it. A new line in
+the log of the run says that there are new items.
 """
 
 from __future__ import annotations
@@ -23,34 +24,34 @@ from fedkd.federation.server_app import FederationResult, run_server_app
 from fedkd.flower.internals import log_our_errors_as_lines
 from fedkd.records import Refusal, RoundRecord
 
-MAILBOX_KEY = "mailbox"
-"""Key of Flower's run config that holds the folder of the mailbox."""
+QUEUE_KEY = "queue"
+"""Key of Flower's run config that holds the folder of the queue."""
 
 logger = logging.getLogger("flwr")
-"""Flower's own: what it is told goes into the run's log."""
+"""Flower's own logger; its lines go into the log of the run."""
 
 app = ServerApp()
 
 
 @dataclass(frozen=True)
-class Letter:
+class ObserverCall:
     """A call of an observer's method: its name and arguments."""
 
     method: str
     arguments: tuple[Any, ...]
 
 
-class Mailbox:
-    """Letters, then a result or an error, from one process to another, in order and never half written.
+class FileQueue:
+    """Observer calls, then a result or an error, from one process to another; in order, and each whole or absent.
 
     Args:
-        folder: a folder that is there; only this user may write into it, as what lies there is unpickled.
+        folder: an existing folder into which only this user may write, because its content is unpickled.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._written = folder, 0
 
-    def put(self, item: Letter | FederationResult | FedkdError) -> None:
+    def put(self, item: ObserverCall | FederationResult | FedkdError) -> None:
         """Add an item."""
         self._written += 1
         path = self._folder / f"{self._written:09d}"
@@ -58,8 +59,8 @@ class Mailbox:
         unfinished.write_bytes(pickle.dumps(item))
         os.replace(unfinished, path)
 
-    def take(self) -> Iterator[Letter | FederationResult | FedkdError]:
-        """Remove and yield every item that is there."""
+    def take(self) -> Iterator[ObserverCall | FederationResult | FedkdError]:
+        """Remove and yield every item that is in the queue."""
         for path in sorted(path for path in self._folder.iterdir() if not path.suffix):
             content = path.read_bytes()
             path.unlink()
@@ -67,34 +68,34 @@ class Mailbox:
 
 
 class _Relay(Observer):
-    """Puts what it hears into a mailbox."""
+    """Puts every call into a queue."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
-        self._mailbox = mailbox
+    def __init__(self, queue: FileQueue) -> None:
+        self._queue = queue
 
     def on_clients(self, clients: Sequence[int], refused: Sequence[Refusal]) -> None:
-        self._mailbox.put(Letter("on_clients", (clients, refused)))
+        self._queue.put(ObserverCall("on_clients", (clients, refused)))
         logger.info("%d clients take part", len(clients))
 
     def on_reply(self, server_round: int, replies: int, expected: int) -> None:
-        self._mailbox.put(Letter("on_reply", (server_round, replies, expected)))
+        self._queue.put(ObserverCall("on_reply", (server_round, replies, expected)))
 
     def on_phase(self, server_round: int, phase: str) -> None:
-        self._mailbox.put(Letter("on_phase", (server_round, phase)))
+        self._queue.put(ObserverCall("on_phase", (server_round, phase)))
         logger.info("round %d: %s", server_round, phase)
 
     def on_round(self, record: RoundRecord) -> None:
-        self._mailbox.put(Letter("on_round", (record,)))
+        self._queue.put(ObserverCall("on_round", (record,)))
         logger.info("round %d is over", record.server_round)
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run the federation; whatever happens is in the mailbox."""
+    """Run the federation; put the observer calls and the outcome into the queue."""
     log_our_errors_as_lines()
-    mailbox = Mailbox(Path(str(context.run_config[MAILBOX_KEY])))
+    queue = FileQueue(Path(str(context.run_config[QUEUE_KEY])))
     try:
-        mailbox.put(run_server_app(grid, context, _Relay(mailbox)))
+        queue.put(run_server_app(grid, context, _Relay(queue)))
     except FedkdError as error:
-        mailbox.put(error)
+        queue.put(error)
         raise

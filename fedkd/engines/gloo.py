@@ -14,7 +14,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 _HOST = "127.0.0.1"
 _PATIENCE = timedelta(minutes=5)
-"""How long one worker waits for another at a step; a peer that dies is noticed at once."""
+"""How long one worker waits for another at a step. A worker that dies is noticed at once."""
 
 
 class GlooExchange:
@@ -24,14 +24,14 @@ class GlooExchange:
         self.rank, self.size = rank, size
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Give this worker's rows and get those of all, [size, *rows]."""
+        """Return the rows of all workers, [size, *rows]."""
         gathered = rows.new_empty(self.size, *rows.shape)
         dist.all_gather(list(gathered.unbind(0)), rows)
         return gathered
 
 
 def open_store() -> TCPStore:
-    """Open the place where workers find each other, on a free port of the loopback interface."""
+    """Open the store through which workers find each other, on a free port of the loopback interface."""
     return TCPStore(_HOST, 0, is_master=True, wait_for_workers=False, timeout=_PATIENCE)
 
 

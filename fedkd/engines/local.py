@@ -1,4 +1,6 @@
-"""The local engine: a Flower grid in this process. No start-up, one client after the other, easy to debug."""
+"""The local engine: a Flower grid in this process. It starts at once, runs one client after the other, and is easy to
+debug.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ class LocalGrid(SimulatedGrid):
     Args:
         app: the client app; the same for all.
         num_clients: number of clients.
-        run_config: what every context's `run_config` holds.
-        shuffle_seed: draws node ids and so the order in which clients run; `None` keeps clients in order.
+        run_config: the `run_config` of every context.
+        shuffle_seed: seed of a permutation of the node ids, and so of the clients; `None` keeps clients in order.
     """
 
     def __init__(
@@ -40,9 +42,9 @@ class LocalGrid(SimulatedGrid):
         }
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
-        """Yield each reply as soon as it is there; a client that took longer than `timeout` seconds yields none.
+        """Yield each reply as soon as it is there, except of clients that took longer than `timeout` seconds.
 
-        Nothing can interrupt a client that hangs in this very process; on the Ray engine a timeout can.
+        A client that hangs cannot be interrupted, because it runs in this process; the Ray engine can do that.
         """
         for message in sorted(messages, key=lambda message: message.metadata.dst_node_id):
             self._number(message)

@@ -20,39 +20,39 @@ Result = TypeVar("Result")
 
 
 class RayExecutor:
-    """Divides work over a pool; see `fedkd.distillation.executor.Executor`. A gang keeps to one machine."""
+    """Divides work over a pool; see `fedkd.distillation.executor.Executor`. A collective runs on one machine."""
 
     def __init__(self, pool: RayPool) -> None:
         self._pool = pool
 
     @property
     def workers(self) -> int:
-        """How many items are worked on at a time."""
+        """Number of items that are processed at a time."""
         return self._pool.size
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """Return what `function` makes of each item, in the order of the items.
+        """Return the result of `function` for each item, in the order of the items.
 
         Raises:
-            EngineError: a worker died over an item, and the one that took its place, too.
+            EngineError: a worker died while it processed an item, and so did its replacement.
         """
         if len(items) <= 1:
             return LocalExecutor().map(function, items)
         results: dict[int, Result] = {}
         for outcome in self._pool.dispatch([job_of(function, item, index) for index, item in enumerate(items)]):
             if outcome.kind == "died":
-                raise EngineError(f"two Ray workers died over the same work: {outcome.why}")
-            results[outcome.job.item] = opened(outcome.value)
+                raise EngineError(f"two Ray workers died while they did the same work: {outcome.why}")
+            results[outcome.job.item] = unwrap(outcome.value)
         return [results[index] for index in range(len(items))]
 
-    def gang(self, function: Callable[[Exchange], Result], size: int) -> Result:
-        """Run `function` in up to `size` workers of one machine; if one dies, once more in new ones.
+    def run_collective(self, function: Callable[[Exchange], Result], size: int) -> Result:
+        """Run `function` in up to `size` workers of one machine; if one dies, run it once more in new workers.
 
         Raises:
-            EngineError: workers died in both tries, or one failed.
+            EngineError: a worker died in both tries, or one failed.
         """
         if min(size, self._pool.size) == 1:
-            return LocalExecutor().gang(function, size)
+            return LocalExecutor().run_collective(function, size)
         try:
             return self._once(function, size)
         except RayActorError:
@@ -60,26 +60,26 @@ class RayExecutor:
         try:
             return self._once(function, size)
         except RayActorError as cause:
-            raise EngineError(f"Ray workers died twice over the same work: {reason(cause)}") from cause
+            raise EngineError(f"Ray workers died twice while they did the same work: {reason(cause)}") from cause
 
     def _once(self, function: Callable[[Exchange], Result], size: int) -> Result:
-        workers = self._pool.neighbours()[:size]
+        workers = self._pool.workers_of_one_machine()[:size]
         shared = ray.put(function)
-        port = ray.get(workers[0].meet.remote())
+        port = ray.get(workers[0].open_store.remote())
         references = [worker.join.remote(shared, rank, len(workers), port) for rank, worker in enumerate(workers)]
         failures = _failures(references)
         for failure in failures:
-            if isinstance(failure, RayActorError):  # what the others report follows from it
+            if isinstance(failure, RayActorError):  # the failures of the others follow from it
                 raise failure
         if failures:
             self._pool.replace_all()
             raise EngineError(f"a Ray worker failed: {reason(failures[0])}") from failures[0]
         result: Result | Raised = ray.get(references[0])
-        return opened(result)
+        return unwrap(result)
 
 
 def _failures(references: list[ObjectRef[Any]]) -> list[RayError]:
-    """Wait for all, but no longer than until one died: the others may be waiting for it."""
+    """Wait for all, or until one died: the others may be waiting for it."""
     failures: list[RayError] = []
     waiting = list(references)
     while waiting and not any(isinstance(failure, RayActorError) for failure in failures):
@@ -97,12 +97,12 @@ def _failure(reference: ObjectRef[Any]) -> RayError | None:
 
 
 def job_of(function: Callable[[Item], Result], item: Item, name: Any) -> Job:
-    """Make a job of one item, under a name of the caller's."""
+    """Make a job of one item; `name` identifies it for the caller."""
     return Job(lambda worker: [worker.run.remote(function, item)], name)
 
 
-def opened(result: Result | Raised) -> Result:
-    """Return what a job came to, or raise what it raised."""
+def unwrap(result: Result | Raised) -> Result:
+    """Return the result of a job, or raise the error that it raised."""
     if isinstance(result, Raised):
         raise result.error
     return result

@@ -12,27 +12,27 @@ from flwr.app import Error, Message, RecordDict
 
 from fedkd.engines.ray_executor import RayExecutor
 from fedkd.engines.ray_pool import Handle, Job, RayPool
-from fedkd.engines.ray_worker import Errand
+from fedkd.engines.ray_worker import ClientTask
 from fedkd.flower.internals import CLIENT_CRASHED, with_content
 from fedkd.flower.simulated_grid import SimulatedGrid
 
 _SHARED_FROM_BYTES = 50_000
-"""Contents from this size on go through Ray's object store, once however many clients they are for."""
+"""Contents of at least this size go through Ray's object store, once for all clients that get them."""
 
 _BATCH_SECONDS = 0.05
-"""How much expected work goes to a worker at once: a message through Ray costs some milliseconds."""
+"""Expected seconds of work in one job: each message through Ray costs some milliseconds."""
 
 
 class RayGrid(SimulatedGrid):
     """Runs a `ClientApp` for every message, in one of several worker processes.
 
-    Replies come in the order in which they are there. Clients that took long in their last round go first, so that
-    workers end together. What a client keeps lies in Ray's object store.
+    Replies are yielded in the order in which they arrive. Clients that took long in their last round go first, so that
+    the workers end at about the same time. The states of clients are in Ray's object store.
 
     Args:
-        pool: the workers; the client app is theirs. They outlive the grid.
+        pool: the workers, which have loaded the client app. They outlive the grid.
         num_clients: number of clients.
-        shuffle_seed: draws node ids; `None` keeps clients in order.
+        shuffle_seed: seed of a permutation of the node ids; `None` keeps clients in order.
     """
 
     def __init__(self, pool: RayPool, num_clients: int, *, shuffle_seed: int | None = None) -> None:
@@ -43,18 +43,18 @@ class RayGrid(SimulatedGrid):
         self._seconds: dict[tuple[int, str], float] = {}
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
-        """Yield each reply as soon as it is there; a client that took longer than `timeout` seconds yields none.
+        """Yield each reply as soon as it is there, except of clients that took longer than `timeout` seconds.
 
-        A client that hangs is stopped with its worker. One whose worker died is asked once more, in a new worker;
-        if that dies, too, its reply is an error. Clients that were quick last time share an errand; if it ends badly,
-        each of them is asked again by itself, to find out which it was.
+        A client that hangs is stopped together with its worker. If a worker dies, its client is asked once more in a
+        new worker; if that dies, too, the reply is an error. Clients that were fast last time share a job; if the
+        worker dies or hangs, each of them is asked again in a job of its own, to find out which client it was.
         """
         shared: dict[int, list[Any]] = {}
         asked = list(messages)
         for message in asked:
             self._number(message)
         jobs = [self._job(batch, shared, tries=int(len(batch) > 1)) for batch in self._batches(asked)]
-        while jobs:  # those of several clients are tried once, and then taken apart
+        while jobs:  # a job of several clients is tried once, and then split
             again: list[Message] = []
             for outcome in self._pool.dispatch(jobs, timeout):
                 batch = outcome.job.item
@@ -63,7 +63,10 @@ class RayGrid(SimulatedGrid):
                 elif len(batch) > 1:
                     again += batch
                 elif outcome.kind == "died":
-                    yield Message(Error(CLIENT_CRASHED, f"two workers died over it: {outcome.why}"), reply_to=batch[0])
+                    yield Message(
+                        Error(CLIENT_CRASHED, f"two workers died while they ran this client: {outcome.why}"),
+                        reply_to=batch[0],
+                    )
             jobs = [self._job([message], shared, tries=1) for message in again]
 
     def _packed_state(self, node_id: int) -> bytes | None:
@@ -77,7 +80,7 @@ class RayGrid(SimulatedGrid):
         return self._seconds.get((message.metadata.dst_node_id, message.metadata.message_type), math.inf)
 
     def _batches(self, messages: Sequence[Message]) -> Iterator[list[Message]]:
-        """The slowest first; one whose time is not known by itself."""
+        """Batches, the slowest messages first; a message whose time is unknown is a batch of its own."""
         ordered = sorted(messages, key=lambda each: (-self._expected_seconds(each), each.metadata.dst_node_id))
         at_most = math.ceil(len(ordered) / (2 * self._pool.size))
         batch: list[Message] = []
@@ -93,18 +96,18 @@ class RayGrid(SimulatedGrid):
             yield batch
 
     def _job(self, batch: list[Message], shared: dict[int, list[Any]], tries: int) -> Job:
-        errands = [self._errand(message, shared) for message in batch]
+        tasks = [self._task(message, shared) for message in batch]
         states = [self._states.get(message.metadata.dst_node_id) for message in batch]
-        return Job(partial(_submit, errands, states), batch, tries)
+        return Job(partial(_submit, tasks, states), batch, tries)
 
-    def _errand(self, message: Message, shared: dict[int, list[Any]]) -> Errand:
+    def _task(self, message: Message, shared: dict[int, list[Any]]) -> ClientTask:
         content, reference = message.content, None
         if _payload_size(content) >= _SHARED_FROM_BYTES:
             if id(content) not in shared:
                 shared[id(content)] = [ray.put(content)]
             reference = shared[id(content)]
             message = with_content(message, RecordDict())
-        return Errand(message, reference, self._node_config(message.metadata.dst_node_id))
+        return ClientTask(message, reference, self._node_config(message.metadata.dst_node_id))
 
     def _settle(self, job: Job, replies: list[tuple[Message, float, bool]], timeout: float | None) -> Iterator[Message]:
         for message, state, (reply, seconds, keeps) in zip(job.item, job.refs[1:], replies, strict=True):
@@ -122,8 +125,8 @@ class RayGrid(SimulatedGrid):
             self._states[node_id] = state
 
 
-def _submit(errands: list[Errand], states: list[Any], worker: Handle) -> Sequence[ray.ObjectRef[Any]]:
-    references: list[ray.ObjectRef[Any]] = worker.answer.options(num_returns=1 + len(errands)).remote(errands, *states)
+def _submit(tasks: list[ClientTask], states: list[Any], worker: Handle) -> Sequence[ray.ObjectRef[Any]]:
+    references: list[ray.ObjectRef[Any]] = worker.answer.options(num_returns=1 + len(tasks)).remote(tasks, *states)
     return references
 
 

@@ -1,9 +1,9 @@
-"""Ray actors that take one job at a time each, and what becomes of a job whose worker dies or hangs.
+"""A pool of Ray actors. Each does one job at a time; a worker that dies or hangs is replaced.
 
 Guarantees:
-    - Outcomes come as they are there, without polling; every job that was given has exactly one.
-    - A worker that dies is replaced, and the job it was at is tried once more.
-    - A job that is at work for longer than its deadline is stopped with its worker, which is replaced.
+    - Every job has exactly one outcome, which is yielded as soon as it is known, without polling.
+    - When a worker dies it is replaced, and its job is tried once more.
+    - When a job takes longer than its deadline, its worker is stopped and replaced.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ Handle = Any
 """A handle of a `Worker` actor; Ray makes its methods at run time."""
 
 _GRACE_SECONDS = 1.0
-"""How long after its deadline a job is stopped: one that ends just after it says so itself."""
+"""Seconds after its deadline at which a job is stopped. A job that ends just after its deadline is reported as done."""
 
 _LONG_SECONDS = 60.0
-"""A worker that is not ready after this time is spoken of."""
+"""Seconds after which a warning is logged that a worker is not ready."""
 
 _TRIES = 2
 
 
 @dataclass
 class Job:
-    """Something for one worker to do: `submit` starts it there and returns Ray's references to its results.
+    """Work for one worker: `submit` starts it there and returns Ray's references to its results.
 
-    It is tried until `tries` is two. `item` is the caller's own: what the job is about.
+    It is tried until `tries` is two. `item` says what the job is about; only the caller uses it.
     """
 
     submit: Callable[[Handle], Sequence[ObjectRef[Any]]]
@@ -52,7 +52,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: `done` (with its first result), `late` (stopped) or `died` (as often as it is tried)."""
+    """How a job ended: `done` (with its first result), `late` (stopped), or `died` (its worker died in every try)."""
 
     job: Job
     kind: Literal["done", "late", "died"]
@@ -61,8 +61,8 @@ class Outcome:
 
 
 @dataclass
-class _Lane:
-    """One worker, the machine it is on (known once it is ready), and the job it is at since `since`."""
+class _Slot:
+    """A worker slot: the worker, its machine (known once it is ready), and its job, which it does since `since`."""
 
     worker: Handle
     ready: ObjectRef[Any] | None
@@ -71,38 +71,38 @@ class _Lane:
     since: float = 0.0
 
     def head(self, *, awaited: bool) -> ObjectRef[Any] | None:
-        """What this worker will say next: that it is ready, if that is awaited, or its job's result."""
+        """The reference that resolves next: the result of the job, or, if `awaited`, that the worker is ready."""
         if self.job is not None:
             return self.job.refs[0]
         return self.ready if awaited else None
 
     def take(self) -> Job:
-        """The job, which this worker is no longer at."""
+        """Remove the job from this slot and return it."""
         if self.job is None:
-            raise EngineError("a Ray worker answered that was not asked")
+            raise EngineError("a Ray worker answered although it had no job")
         job, self.job = self.job, None
         return job
 
 
 class RayPool:
-    """`size` workers, each with its own process. Needs a Ray that is initialised; see `ray_session`.
+    """`size` workers, each in its own process. Ray must be initialised; see `ray_session`.
 
     Args:
-        size: how many.
-        set_up: how each gets ready, also one that takes another's place.
-        cpus: CPUs that Ray reserves for each; may be a fraction.
-        gpus: GPUs likewise.
+        size: number of workers.
+        set_up: how each worker prepares itself, also one that replaces another.
+        cpus: CPUs that Ray reserves for each worker; may be a fraction.
+        gpus: GPUs that Ray reserves for each worker; may be a fraction.
 
     Raises:
-        EngineError: Ray cannot place the workers, or one does not get ready.
+        EngineError: Ray cannot place the workers, or the preparation of one fails.
     """
 
     def __init__(self, size: int, set_up: SetUp, *, cpus: float = 1.0, gpus: float = 0.0) -> None:
         self._actor: Any = ray.remote(num_cpus=cpus, num_gpus=gpus)(Worker)
         self._set_up = ray.put(set_up)
-        self._lanes = [self._start() for _ in range(size)]
-        for lane in self._lanes:
-            self._await_ready(lane)
+        self._slots = [self._start() for _ in range(size)]
+        for slot in self._slots:
+            self._await_ready(slot)
 
     def __enter__(self) -> RayPool:
         return self
@@ -115,100 +115,100 @@ class RayPool:
     @property
     def size(self) -> int:
         """Number of workers."""
-        return len(self._lanes)
+        return len(self._slots)
 
     def dispatch(self, jobs: Sequence[Job], deadline: float | None = None) -> Iterator[Outcome]:
-        """Do the jobs, the first ones first; yield what became of each as soon as it is known.
+        """Do the jobs in their order; yield each outcome as soon as it is known.
 
         Args:
-            jobs: what to do.
-            deadline: seconds that one job may take, its time in the queue apart; `None` for as long as it takes.
+            jobs: the jobs.
+            deadline: seconds that one job may take, without its time in the queue; `None` for no limit.
         """
         waiting = deque(jobs)
         try:
-            while waiting or any(lane.job for lane in self._lanes):
+            while waiting or any(slot.job for slot in self._slots):
                 self._feed(waiting)
-                lanes = [(lane.head(awaited=bool(waiting)), lane) for lane in self._lanes]
-                busy = {head: lane for head, lane in lanes if head is not None}
+                slots = [(slot.head(awaited=bool(waiting)), slot) for slot in self._slots]
+                busy = {head: slot for head, slot in slots if head is not None}
                 heads, _ = ray.wait(list(busy), num_returns=1, timeout=_patience(busy.values(), deadline))
                 if heads:
                     yield from self._settle(busy[heads[0]], waiting)
                 else:
                     yield from self._stop_overdue(deadline)
         finally:
-            self._forsake()
+            self._cancel_all()
 
     def replace_all(self) -> None:
-        """Start every worker anew."""
-        for lane in self._lanes:
-            self._replace(lane)
-        for lane in self._lanes:
-            self._await_ready(lane)
+        """Replace every worker by a new one."""
+        for slot in self._slots:
+            self._replace(slot)
+        for slot in self._slots:
+            self._await_ready(slot)
 
-    def neighbours(self) -> list[Handle]:
-        """The largest set of workers on one machine."""
+    def workers_of_one_machine(self) -> list[Handle]:
+        """Return the largest set of workers on one machine."""
         machines: dict[str, list[Handle]] = {}
-        for lane in self._lanes:
-            self._await_ready(lane)
-            machines.setdefault(lane.machine, []).append(lane.worker)
+        for slot in self._slots:
+            self._await_ready(slot)
+            machines.setdefault(slot.machine, []).append(slot.worker)
         return max(machines.values(), key=len)
 
     def close(self) -> None:
         """Stop all workers."""
-        for lane in self._lanes:
-            ray.kill(lane.worker)
-        self._lanes = []
+        for slot in self._slots:
+            ray.kill(slot.worker)
+        self._slots = []
 
-    def _start(self) -> _Lane:
+    def _start(self) -> _Slot:
         worker = self._actor.remote([self._set_up])
-        return _Lane(worker, worker.machine.remote())
+        return _Slot(worker, worker.machine.remote())
 
-    def _await_ready(self, lane: _Lane) -> None:
-        if lane.ready is None:
+    def _await_ready(self, slot: _Slot) -> None:
+        if slot.ready is None:
             return
-        placed, _ = ray.wait([lane.ready], timeout=_LONG_SECONDS)
+        placed, _ = ray.wait([slot.ready], timeout=_LONG_SECONDS)
         if not placed:
-            logger.warning("waiting for a Ray worker to start: has the cluster room for it?")
+            logger.warning("waiting for a Ray worker to start: does the cluster have enough resources?")
         try:
-            lane.machine = ray.get(lane.ready)
+            slot.machine = ray.get(slot.ready)
         except RayError as cause:
             raise EngineError(f"a Ray worker cannot start: {reason(cause)}") from cause
-        lane.ready = None
+        slot.ready = None
 
-    def _replace(self, lane: _Lane) -> None:
-        ray.kill(lane.worker)
+    def _replace(self, slot: _Slot) -> None:
+        ray.kill(slot.worker)
         fresh = self._start()
-        lane.worker, lane.ready = fresh.worker, fresh.ready
+        slot.worker, slot.ready = fresh.worker, fresh.ready
 
-    def _forsake(self) -> None:
-        """Whoever listened has gone: stop what is still at work."""
-        for lane in self._lanes:
-            if lane.job is not None:
-                lane.job = None
-                self._replace(lane)
+    def _cancel_all(self) -> None:
+        """Stop every job that is still being done; nobody waits for its outcome any more."""
+        for slot in self._slots:
+            if slot.job is not None:
+                slot.job = None
+                self._replace(slot)
 
     def _feed(self, waiting: deque[Job]) -> None:
-        """Give every worker that is ready and has nothing to do a job.
+        """Give a job to every worker that is ready and has none.
 
-        One at a time: were a second one queued there, a death could not be put down to one of the two.
+        A worker never has two jobs: if it died, nobody would know which of the two was the reason.
         """
-        for lane in self._lanes:
-            if waiting and lane.ready is None and lane.job is None:
-                lane.job, lane.since = waiting.popleft(), time.monotonic()
-                lane.job.refs = lane.job.submit(lane.worker)
+        for slot in self._slots:
+            if waiting and slot.ready is None and slot.job is None:
+                slot.job, slot.since = waiting.popleft(), time.monotonic()
+                slot.job.refs = slot.job.submit(slot.worker)
 
-    def _settle(self, lane: _Lane, waiting: deque[Job]) -> Iterator[Outcome]:
-        """A worker is ready, or its job is over."""
-        if lane.ready is not None:
-            self._await_ready(lane)
+    def _settle(self, slot: _Slot, waiting: deque[Job]) -> Iterator[Outcome]:
+        """Handle what a reference said: a worker is ready, or its job is over."""
+        if slot.ready is not None:
+            self._await_ready(slot)
             return
-        job = lane.take()
+        job = slot.take()
         try:
             value = ray.get(job.refs[0])
         except RayTaskError as cause:
             raise EngineError(f"a Ray worker failed: {reason(cause)}") from cause
         except RayError as cause:
-            self._replace(lane)
+            self._replace(slot)
             job.tries += 1
             if job.tries < _TRIES:
                 waiting.appendleft(job)
@@ -218,24 +218,24 @@ class RayPool:
         yield Outcome(job, "done", value)
 
     def _stop_overdue(self, deadline: float | None) -> Iterator[Outcome]:
-        for lane in self._lanes:
-            if lane.job is not None and _patience([lane], deadline) == 0:
-                overdue = lane.take()
-                self._replace(lane)
+        for slot in self._slots:
+            if slot.job is not None and _patience([slot], deadline) == 0:
+                overdue = slot.take()
+                self._replace(slot)
                 yield Outcome(overdue, "late")
 
 
-def _patience(lanes: Any, deadline: float | None) -> float | None:
-    """Seconds until the first of the lanes is overdue; a worker that is still starting has no deadline."""
+def _patience(slots: Any, deadline: float | None) -> float | None:
+    """Seconds until the first job is overdue; a worker that is still starting has no deadline."""
     if deadline is None:
         return None
     now = time.monotonic()
-    left = [lane.since + deadline + _GRACE_SECONDS - now for lane in lanes if lane.ready is None]
+    left = [slot.since + deadline + _GRACE_SECONDS - now for slot in slots if slot.ready is None]
     return max(0.0, min(left)) if left else None
 
 
 def reason(error: RayError) -> str:
-    """The last line that says something of what Ray reports; its errors quote whole tracebacks."""
+    """Return the last non-empty line of what Ray reports; its errors quote whole tracebacks."""
     if isinstance(error, RayActorError) and "creation task" not in str(error):
         return "its process died"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from fedkd.engines.ray_executor import job_of, opened
+from fedkd.engines.ray_executor import job_of, unwrap
 from fedkd.engines.ray_pool import RayPool
 from fedkd.engines.tasks import Died
 
@@ -33,4 +33,4 @@ class RayTasks:
             EngineError: the function raised an error that is none of ours.
         """
         for outcome in self._pool.dispatch([job_of(function, item, item) for item in items]):
-            yield outcome.job.item, Died(outcome.why) if outcome.kind == "died" else opened(outcome.value)
+            yield outcome.job.item, Died(outcome.why) if outcome.kind == "died" else unwrap(outcome.value)

@@ -1,4 +1,4 @@
-"""What runs inside a Ray worker: a client app's answers, and parts of the server's work."""
+"""What runs inside a Ray worker: the client app, and parts of the server's work."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from fedkd.flower.simulated_grid import RUN_ID, answer
 Result = TypeVar("Result")
 
 _CONTENTS_KEPT = 8
-"""Message contents that a worker remembers: a round has one for each architecture."""
+"""Number of message contents that a worker caches: a round has one for each architecture."""
 
 
 @dataclass(frozen=True)
 class SetUp:
-    """How a worker becomes ready.
+    """How a worker prepares itself.
 
     Attributes:
         load_app: returns the client app; it may prepare the process for it.
-        run_config: what every context's `run_config` holds.
-        paths: where the driver finds its modules; a worker looks there, too.
+        run_config: the `run_config` of every context.
+        paths: the module search path of the driver; workers use it, too.
     """
 
     load_app: Callable[[], ClientApp]
@@ -40,13 +40,13 @@ class SetUp:
 
 
 @dataclass(frozen=True)
-class Errand:
+class ClientTask:
     """A message for one client.
 
     Attributes:
-        message: what it was sent.
-        content: a reference to the message's content, in a list, where the message comes without it.
-        node_config: which client it is.
+        message: the message.
+        content: a list with a Ray reference to the content, if the message comes without it; else `None`.
+        node_config: says which client it is.
     """
 
     message: Message
@@ -56,7 +56,7 @@ class Errand:
 
 @dataclass(frozen=True)
 class Raised:
-    """An error that work raised on purpose, on its way back."""
+    """A `FedkdError` that the work raised, as a result, so that Ray returns it unchanged."""
 
     error: FedkdError
 
@@ -65,7 +65,7 @@ class Worker:
     """One process with one torch thread.
 
     Args:
-        set_up: a reference to a `SetUp`, in a list, so that Ray leaves it to the worker to fetch it.
+        set_up: a list with a Ray reference to a `SetUp`; in a list, the worker fetches it, not Ray.
     """
 
     def __init__(self, set_up: list[Any]) -> None:
@@ -77,29 +77,29 @@ class Worker:
         self._store: Any = None
 
     def machine(self) -> str:
-        """Ray's name for the machine on which this worker is."""
+        """Return Ray's id of the machine on which this worker runs."""
         return str(ray.get_runtime_context().get_node_id())
 
-    def answer(self, errands: Sequence[Errand], *states: bytes | None) -> list[Any]:
-        """Answer for some clients, one after the other.
+    def answer(self, tasks: Sequence[ClientTask], *states: bytes | None) -> list[Any]:
+        """Answer the messages of some clients, one after the other.
 
         Args:
-            errands: for whom, and what they were sent.
-            states: what each of them kept, packed; `None` for nothing.
+            tasks: one for each client.
+            states: the packed state of each client; `None` for none.
 
         Returns:
-            First, for every errand, (reply, seconds, whether the client keeps something); then, for every errand, what
-            the client keeps, packed.
+            First a list with (reply, seconds, whether the client has a state) for every task; then the packed state of
+            the client of every task.
         """
         replies, kept = [], []
-        for errand, state in zip(errands, states, strict=True):
-            message = errand.message
-            if errand.content is not None:
-                message = with_content(message, self._fetch(errand.content[0]))
+        for task, state in zip(tasks, states, strict=True):
+            message = task.message
+            if task.content is not None:
+                message = with_content(message, self._fetch(task.content[0]))
             context = Context(
                 run_id=RUN_ID,
                 node_id=message.metadata.dst_node_id,
-                node_config=errand.node_config,
+                node_config=task.node_config,
                 state=RecordDict() if state is None else unpack_records(state),
                 run_config=self._run_config,
             )
@@ -109,24 +109,24 @@ class Worker:
         return [replies, *kept]
 
     def run(self, function: Callable[[Any], Result], item: Any) -> Result | Raised:
-        """Do one item of the server's work."""
+        """Process one item of the server's work."""
         try:
             return function(item)
         except FedkdError as error:
             return Raised(error)
 
-    def meet(self) -> int:
-        """Open the place where a gang meets; returns its port on this machine."""
+    def open_store(self) -> int:
+        """Open the store through which the workers of a collective find each other; return its port."""
         self._store = open_store()
         return int(self._store.port)
 
     def join(self, function: Callable[[Exchange], Result], rank: int, size: int, port: int) -> Result | Raised:
-        """Do one worker's part of a gang's work; the first is the one that was asked to `meet`."""
+        """Do one worker's part of a collective; the worker of rank 0 is the one that opened the store."""
         with joined(rank, size, port, self._store if rank == 0 else None) as exchange:
             return self.run(function, exchange)
 
     def _fetch(self, reference: Any) -> RecordDict:
-        """A message content, fetched once however many clients it is for."""
+        """Return a message content; it is fetched once, however many clients it is for."""
         key = reference.hex()
         if key not in self._contents:
             while len(self._contents) >= _CONTENTS_KEPT:

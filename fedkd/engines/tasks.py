@@ -1,8 +1,8 @@
-"""Long, independent pieces of work, and their results as they come: in this process, or on the workers of Ray.
+"""Long, independent pieces of work, done in this process or by Ray workers; results come as they are there.
 
 Guarantees:
-    - Every item ends once, with what the function returned or with why it has no result.
-    - With workers a process that dies costs no other item: the item it was at is tried once more, then given up.
+    - Every item has one outcome: what the function returned, or why it has no result.
+    - When a worker process dies, only its item is affected: it is tried once more, then given up.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Died:
 
 
 class Tasks(Protocol):
-    """Does items in `workers` places at a time, the first ones first, each on one torch thread."""
+    """Processes `workers` items at a time, in their order, each with one torch thread."""
 
     @property
     def workers(self) -> int:
-        """How many items are worked on at a time."""
+        """Number of items that are processed at a time."""
 
     def results(
         self, function: Callable[[Item], Result], items: Sequence[Item]
@@ -42,7 +42,7 @@ class Tasks(Protocol):
 
 
 class LocalTasks:
-    """Does every item in this process; were it to die, all would end."""
+    """Processes every item in this process; if the process dies, all items are lost."""
 
     workers = 1
 
@@ -58,11 +58,11 @@ class LocalTasks:
 
 @contextmanager
 def open_tasks(config: RayConfig, at_most: int) -> Iterator[Tasks]:
-    """Have `at_most` workers at the most while the block runs; a single one without a cluster is this process itself.
+    """Have at most `at_most` workers while the block runs; one worker without a cluster is this process itself.
 
     Raises:
         EngineError: Ray cannot be started, there is no cluster at the address, or workers cannot be placed.
-        ConfigError: more workers than the machines have room for.
+        ConfigError: more workers than the machines have resources for.
     """
     if not config.address and (config.workers == 1 or at_most <= 1):
         yield LocalTasks()

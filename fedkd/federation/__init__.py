@@ -1,1 +1,1 @@
-"""The federation: the only room that knows Flower."""
+"""The federation: the round, as a Flower server app and client app."""

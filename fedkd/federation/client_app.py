@@ -35,7 +35,7 @@ from fedkd.federation.secure.participant import SecureParticipant, credentials_o
 from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.workspace import open_workspace
 from fedkd.flower.app_bundle import EXPERIMENT_KEY
-from fedkd.flower.packing import is_parcel, opened, parcelled
+from fedkd.flower.packing import is_packed, pack_message, unpack_message
 from fedkd.seeding import numpy_rng
 
 DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "simulations" / "digits.toml"
@@ -99,9 +99,9 @@ def simulated_absence(config: ExperimentConfig, client: int, server_round: int) 
 
 
 def _as_it_was_asked(message: Message, context: Context, answer: Callable[[Message, Context], Message]) -> Message:
-    """Open a message that came in a parcel, and send the reply in one."""
-    reply = answer(opened(message), context)
-    return parcelled(reply) if is_parcel(message) else reply
+    """Unpack a packed message, and pack the reply to it."""
+    reply = answer(unpack_message(message), context)
+    return pack_message(reply) if is_packed(message) else reply
 
 
 def build_client_app(compose: Compose) -> ClientApp:

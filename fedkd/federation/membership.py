@@ -70,7 +70,7 @@ def meet(
     return nodes, refused
 
 
-class Reception:
+class Membership:
     """Who is there while a deployed federation runs: a client that was restarted may come back on another node.
 
     Args:
@@ -112,7 +112,7 @@ class Reception:
             self._greeted.update(zip(sent, strangers, strict=True))
 
     def _hear(self, grid: Grid, here: set[int]) -> None:
-        """Seat those who have answered; a client that is here keeps its seat."""
+        """Record the nodes of clients that have answered; a client that is present keeps its node."""
         back, refused = False, list[Refusal]()
         for reply in grid.pull_messages(list(self._greeted)) if self._greeted else ():
             node = self._greeted.pop(reply.metadata.reply_to_message_id)
@@ -122,7 +122,7 @@ class Reception:
             try:
                 hello = hello_from_records(content_of(reply))
                 client = hello.client
-                _admit(hello, self._config, self._data, {c: seat for c, seat in self._nodes.items() if seat in here})
+                _admit(hello, self._config, self._data, {c: node_ for c, node_ in self._nodes.items() if node_ in here})
                 self._nodes[client], back = node, True
             except PayloadError as problem:
                 refused.append(Refusal(client=client, reason=problem.reason, detail=problem.detail))

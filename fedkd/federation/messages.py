@@ -1,4 +1,4 @@
-"""Typed payloads and their records: the only place that names record keys, but for those of `fedkd.flower.packing`.
+"""Typed payloads and their records: the only place that names record keys, except those of `fedkd.flower.packing`.
 
 | payload | direction | message type | what it carries |
 | --- | --- | --- | --- |

@@ -287,7 +287,9 @@ class Server:
         task = replace(task, config=self._temperature.config)
         for architecture in list(self._models) if self._method.distils == "all" else [student]:
             own = replace(task, architecture=architecture, state=self._models[architecture])
-            self._models[architecture], reports[architecture] = self._executor.gang(own, self._config.student.shards)
+            self._models[architecture], reports[architecture] = self._executor.run_collective(
+                own, self._config.student.shards
+            )
         outcome.distillation = reports[student]
 
     def _tell(self, teacher: Rows, stack: Stack | None) -> None:

@@ -24,7 +24,7 @@ from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.weights import read_weights
 from fedkd.federation.workspace import Workspace, open_workspace
 from fedkd.flower.object_pulls import look_often_for_objects
-from fedkd.flower.polling_grid import PromptGrid
+from fedkd.flower.polling_grid import PollingGrid
 from fedkd.flower.simulated_grid import SimulatedGrid
 from fedkd.methods import Method
 from fedkd.records import RoundRecord
@@ -68,7 +68,7 @@ def build_server_app(
         if simulated is None:
             look_often_for_objects()
         with one_torch_thread():
-            strategy.start(simulated or PromptGrid(grid))
+            strategy.start(simulated or PollingGrid(grid))
         deliver(FederationResult(tuple(strategy.history), server.student_weights))
 
     return app

@@ -19,7 +19,7 @@ from flwr.serverapp.strategy import Result, Strategy
 from fedkd.config.experiment import ExperimentConfig
 from fedkd.errors import RoundError
 from fedkd.federation.gathering import Gathered, gather_replies, gather_sum
-from fedkd.federation.membership import Reception, meet, require_enough
+from fedkd.federation.membership import Membership, meet, require_enough
 from fedkd.federation.messages import TRAIN, TrainInstruction, instruction_to_records
 from fedkd.federation.observers import Observer
 from fedkd.federation.replies import ReplyHandler
@@ -89,10 +89,10 @@ class DistillationStrategy(Strategy):
         self._nodes, refused = meet(grid, self._config, self._workspace.data, patience)
         self._observer.on_clients(sorted(self._nodes), refused)
         require_enough(self._nodes, refused, self._config.clients)
-        reception = Reception(self._config, self._workspace.data, self._nodes, self._observer)
+        membership = Membership(self._config, self._workspace.data, self._nodes, self._observer)
         for server_round in range(len(self.history) + 1, (num_rounds or self._config.run.rounds) + 1):
             started = time.perf_counter()
-            self._here = reception.present(grid)
+            self._here = membership.present(grid)
             self._observer.on_phase(server_round, "training")
             if self._secure_rounds is None:
                 messages = self.configure_train(server_round, arrays, train_config or ConfigRecord(), grid)

@@ -1,7 +1,9 @@
-"""The app that a deployment sends around: a manifest, and no code of its own.
+"""The app bundle of a deployment: a manifest without code.
 
-Its components are imported from the fedkd that is installed where they run. So the bundle is a function of the version
-of fedkd alone, and whoever has the same version can tell its hash without having seen it.
+The manifest names components of the fedkd that is installed where they run. The bundle therefore depends on the version
+of fedkd alone, and every installation of that version can compute its hash.
+
+The use of `build_fab_from_files` can go when Flower builds a bundle by a public function.
 """
 
 from __future__ import annotations
@@ -23,13 +25,14 @@ EXPERIMENT_KEY = "experiment"
 """Key of Flower's run config that holds the resolved configuration as JSON."""
 
 RESUMED_KEY = "resumed"
-"""Key of Flower's run config that holds the ids of the runs that this one goes on with, oldest first, with commas
-between them; empty where it begins anew."""
+"""Key of Flower's run config that holds the ids of the runs that this run continues, oldest first, separated by
+commas; empty for a new run.
+"""
 
 
 def app_manifest(server_app: str = "fedkd.flower_app:app", **run_config: str) -> dict[str, Any]:
-    """A manifest of an app without code of its own; `run_config` has the keys that a run may set besides the
-    experiment.
+    """Return the manifest of an app without code; `run_config` has the keys that a run may set besides the
+    experiment, with their defaults.
     """
     return {
         "project": {"name": "fedkd", "version": __version__, "description": "fedkd", "license": "Apache-2.0"},
@@ -60,7 +63,7 @@ def write_app(folder: Path) -> None:
 
 @cache
 def bundle() -> bytes:
-    """The bundle that `flwr run` makes of this app, byte for byte."""
+    """Return the bundle that `flwr run` makes of this app, byte for byte."""
     from flwr.cli.build import build_fab_from_files  # brings Flower's command line with it
 
     with warnings.catch_warnings():
@@ -73,5 +76,5 @@ def _deployed_manifest() -> str:
 
 
 def bundle_hash(content: bytes | None = None) -> str:
-    """SHA-256 of a bundle, in hex; of this installation's where none is given."""
+    """Return the SHA-256 of a bundle in hex; by default of the bundle of this installation."""
     return hashlib.sha256(bundle() if content is None else content).hexdigest()

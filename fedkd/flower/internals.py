@@ -1,8 +1,6 @@
-"""Private parts of Flower that an engine needs. Those of a site are in `site/flower_runtime.py` and
-`site/supernode_patches.py`; how long either end waits for a message's parts is in `object_pulls.py`, and the making of
-a bundle in `app_bundle.py`.
+"""Private parts of Flower that the engines use, each behind one function of ours.
 
-Pinned by `flwr>=1.41,<1.42`; `tests/integration/test_flower_internals.py` fails when one of these moves.
+A function can go when Flower offers the same in its public modules `flwr.app`, `flwr.clientapp` and `flwr.serverapp`.
 """
 
 from __future__ import annotations
@@ -28,22 +26,24 @@ GONE = frozenset(
     int(code)
     for code in (ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE)
 )
-"""Error codes of what Flower says in the place of a node that is offline or lost its reply; it names no sender."""
+"""Error codes of the replies that Flower creates for a node that is offline, or whose reply was lost. They have no
+sender.
+"""
 
 POLICY = 2001
-"""Error code of a reply by which a client says that its own site does not allow what was asked."""
+"""Error code of a client's reply when the policy of its site does not allow the request."""
 
 MALFORMED = 2002
-"""Error code in the place of a reply that could not be opened."""
+"""Error code that stands for a reply that could not be unpacked."""
 
 HEALTH_PATH = "/health"
-"""Where a SuperLink says that it is there."""
+"""Path of the URL under which a SuperLink answers when it is ready."""
 
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # clients ask for no GPU of their own, and may share one
 }
-"""What Ray is told by its environment, ours and Flower's."""
+"""Environment variables for Ray, whether we start it or Flower does."""
 
 RUNTIME_ENVIRONMENT = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -53,43 +53,49 @@ RUNTIME_ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",  # the run's log is read as it is written
     **RAY_ENVIRONMENT,
 }
-"""What Flower's and Ray's processes are told by their environment."""
+"""Environment variables for the processes of Flower and Ray.
+
+`FLWR_SUPEREXEC_TASK_POLL_INTERVAL` can go when Flower starts a task without polling for it.
+"""
 
 
 def new_run(run_id: int) -> Run:
-    """Make a run that no SuperLink knows."""
+    """Create a run without a SuperLink. Can go when Flower makes a `Run` by a public constructor."""
     return Run.create_empty(run_id)
 
 
 def set_message_id(message: Message, message_id: str) -> None:
-    """Give a message the identifier that a SuperLink would."""
+    """Give a message an identifier, as a SuperLink does. Can go when `Message` takes one."""
     message.metadata.__dict__["_message_id"] = message_id
 
 
 def with_content(message: Message, content: RecordDict) -> Message:
-    """The same message around another content."""
+    """Return a message with the same metadata and another content. Can go when `Message` can be copied so."""
     return make_message(metadata=message.metadata, content=content)
 
 
 def with_error(message: Message, code: int, reason: str) -> Message:
-    """An error in the place of a message's content."""
+    """Return a message with the same metadata and an error in place of its content."""
     return make_message(metadata=message.metadata, error=Error(code, reason))
 
 
 def pack_records(records: RecordDict) -> bytes:
-    """Records as Flower sends them."""
+    """Serialise records in the format in which Flower sends them. Can go when `RecordDict` can be written to bytes."""
     packed: bytes = recorddict_to_proto(records).SerializeToString()
     return packed
 
 
 def unpack_records(packed: bytes) -> RecordDict:
-    """Records as they were packed."""
+    """Return the records that `pack_records` serialised."""
     return recorddict_from_proto(RecordDictProto.FromString(packed))
 
 
 @contextmanager
 def task_identity(run_id: int, node_id: int) -> Iterator[None]:
-    """Let this process build messages as `node_id` of `run_id`, and restore whoever it was before."""
+    """Let this process create messages as node `node_id` of run `run_id` while the block runs.
+
+    Can go when `Message` takes its run and sender as arguments.
+    """
     before = (TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id)
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, run_id, node_id
     try:
@@ -100,7 +106,7 @@ def task_identity(run_id: int, node_id: int) -> Iterator[None]:
 
 @contextmanager
 def quiet_logger() -> Iterator[None]:
-    """Let Flower's logger speak of warnings and worse only, and give its level back."""
+    """Let Flower's logger write warnings and errors only while the block runs."""
     logger = logging.getLogger("flwr")
     before = logger.level
     logger.setLevel(logging.WARNING)
@@ -111,14 +117,17 @@ def quiet_logger() -> Iterator[None]:
 
 
 def log_our_errors_as_lines() -> None:
-    """Let Flower's runtimes log an error that fedkd raised on purpose as one line, without its traceback."""
+    """Make Flower's runtimes log a `FedkdError` as one line, without a traceback.
+
+    Can go when an app can tell Flower how to log its errors.
+    """
     logger = logging.getLogger("flwr")
     if not any(isinstance(each, _OurErrorsAsLines) for each in logger.filters):
         logger.addFilter(_OurErrorsAsLines())
 
 
 class _OurErrorsAsLines(logging.Filter):
-    """Flower logs what an app raised with `exc_info`; the rest of the record says nothing that the error does not."""
+    """Replaces the record of a `FedkdError`, which Flower logs with `exc_info`, by one line with its message."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

@@ -1,7 +1,9 @@
-"""The parts of a message that are announced before they are there, looked for at once and not after a second.
+"""Shorter waits for the objects of a message.
 
-Flower sends a message's objects after the message itself, so whoever looks often finds the one before the others, and
-Flower then waits for 1, 2, 4, … seconds. Private to Flower, as `engines/internals.py` is, and pinned by the same test.
+Flower sends the objects of a message after the message itself. A receiver that polls often therefore sees the message
+before its objects are there, and Flower then waits 1, 2, 4, … seconds between two attempts.
+
+Can go when Flower announces a message only once its objects are there, or lets the first wait be set.
 """
 
 from __future__ import annotations
@@ -12,6 +14,6 @@ _FIRST_WAIT = 0.02
 
 
 def look_often_for_objects() -> None:
-    """Let this process's pulls of objects wait for 0.02, 0.04, 0.08, … seconds, up to ten as before."""
+    """Make this process wait 0.02, 0.04, 0.08, … seconds between two attempts; at most 10 s, as before."""
     for pull in (pull_objects, pull_and_inflate_object_from_tree):
         pull.__kwdefaults__ = {**(pull.__kwdefaults__ or {}), "initial_backoff": _FIRST_WAIT}

@@ -1,5 +1,7 @@
-"""A deployed federation's grid, asked more often and for less: replies are noticed within a tenth of a second, not
-within three, and the arrays of a message travel in one parcel.
+"""The grid of a deployed federation, with packed messages and faster polling: a reply is noticed within 0.1 s, where
+Flower's own grid needs up to 3 s.
+
+Can go when the polling interval of Flower's grid can be set, and messages need no packing (see `packing`).
 """
 
 from __future__ import annotations
@@ -13,24 +15,24 @@ from flwr.serverapp import Grid
 
 from fedkd.errors import PayloadError
 from fedkd.flower.internals import GONE, MALFORMED, with_error
-from fedkd.flower.packing import Parcels, opened, parcelled
+from fedkd.flower.packing import PackedRecords, pack_message, unpack_message
 
 if TYPE_CHECKING:
     from flwr.supercore.run import Run
 
 _POLL = 0.1
 _CLOCKS_APART = 600.0
-"""Seconds by which the clocks of two machines may differ: Flower compares what a message's two ends say of the time."""
+"""Seconds by which the clocks of two machines may differ: Flower compares the times that sender and receiver report."""
 
 
-class PromptGrid(Grid):
-    """Does what another grid does, with messages in parcels, and waits for replies by itself.
+class PollingGrid(Grid):
+    """Wraps another grid: packs what is sent, unpacks what is received, and polls for replies itself.
 
-    A message that nobody fetched in time is not kept for long, and a node that went offline is as silent as one that
-    never answers: Flower's own replies in its place are left out.
+    Messages expire soon after the timeout. The error replies that Flower creates for nodes that went offline are left
+    out: such a node gives no reply, like one that never answers.
 
     Args:
-        grid: Flower's, in a deployment or in its simulation runtime.
+        grid: Flower's grid, of a deployment or of its simulation runtime.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -56,13 +58,13 @@ class PromptGrid(Grid):
         return self._grid.get_node_ids()
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Send messages in parcels; returns what to pull their replies by."""
-        held, made = list(messages), Parcels()
-        return self._grid.push_messages([parcelled(message, made) for message in held])
+        """Send packed messages; return their ids, which `pull_messages` takes."""
+        held, made = list(messages), PackedRecords()
+        return self._grid.push_messages([pack_message(message, made) for message in held])
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Replies that have come; one whose parcel cannot be opened is an error of its sender."""
-        return [_opened(reply) for reply in self._grid.pull_messages(message_ids)]
+        """Return the replies that have arrived; one that cannot be unpacked becomes an error reply of its sender."""
+        return [_unpacked(reply) for reply in self._grid.pull_messages(message_ids)]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
         """Yield each reply as soon as it is there, for at most `timeout` seconds."""
@@ -80,8 +82,8 @@ class PromptGrid(Grid):
                 time.sleep(_POLL)
 
 
-def _opened(reply: Message) -> Message:
+def _unpacked(reply: Message) -> Message:
     try:
-        return opened(reply)
+        return unpack_message(reply)
     except PayloadError as problem:
         return with_error(reply, MALFORMED, problem.detail)

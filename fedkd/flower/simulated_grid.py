@@ -1,4 +1,4 @@
-"""What the engines share: nodes and clients, and one client's answer to one message."""
+"""The common part of the simulated grids: which client is on which node, and how a client answers a message."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ RUN_ID = 1
 
 
 class SimulatedGrid(Grid):
-    """A grid whose clients live on machines of ours; subclasses say where they run.
+    """A grid that runs its clients itself; subclasses say where.
 
-    What a client keeps in its `Context.state` is there in the next round. Clients are imagined side by side: a timeout
-    is held against each client's own time, not against their sum.
+    The `Context.state` of a client is kept from round to round. A timeout applies to the time of each client, not to
+    their sum, as if all clients ran in parallel.
 
     Args:
         num_clients: number of clients; client k has `partition-id` k.
-        shuffle_seed: draws node ids, as a real federation's would be arbitrary; `None` keeps clients in order.
+        shuffle_seed: seed of a permutation of the node ids, as they are arbitrary in a deployment; `None` keeps clients
+            in order.
     """
 
     executor: Executor
@@ -63,26 +64,26 @@ class SimulatedGrid(Grid):
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> list[int]:
-        """All nodes; every client is always there."""
+        """Return all nodes; every client is always online."""
         return sorted(self._clients)
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        """Let every message be answered now; keep the replies for `pull_messages`."""
+        """Let the clients answer every message now; keep the replies for `pull_messages`."""
         pushed = list(messages)
         for reply in self.send_and_receive(pushed):
             self._replies[reply.metadata.reply_to_message_id] = reply
         return [message.metadata.message_id for message in pushed]
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        """Hand out replies that were not handed out before."""
+        """Return the replies to these messages that were not returned before."""
         return [self._replies.pop(message_id) for message_id in message_ids if message_id in self._replies]
 
     @abstractmethod
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
-        """Yield each reply as soon as it is there; a client that took longer than `timeout` seconds yields none."""
+        """Yield each reply as soon as it is there, except of clients that took longer than `timeout` seconds."""
 
     def take_changed_states(self) -> Iterator[tuple[int, bytes]]:
-        """Yield (client, its packed state) for every client that was asked since the last call and keeps something."""
+        """Yield (client, its packed state) for every client that got a message since the last call and has a state."""
         asked, self._asked = self._asked, set()
         for node_id in sorted(asked):
             state = self._packed_state(node_id)
@@ -90,18 +91,18 @@ class SimulatedGrid(Grid):
                 yield self._clients[node_id], state
 
     def put_states(self, states: Mapping[int, bytes]) -> None:
-        """Give clients the states that `take_changed_states` once yielded."""
+        """Set the states of clients to what `take_changed_states` yielded earlier."""
         for node_id, client in self._clients.items():
             if client in states:
                 self._put_state(node_id, states[client])
 
     @abstractmethod
     def _packed_state(self, node_id: int) -> bytes | None:
-        """What the client on this node keeps; `None` for nothing."""
+        """Return the packed state of the client on this node; `None` if it has none."""
 
     @abstractmethod
     def _put_state(self, node_id: int, packed: bytes) -> None:
-        """Let the client on this node keep this."""
+        """Set the state of the client on this node."""
 
     def _number(self, message: Message) -> None:
         self._sent += 1
@@ -112,9 +113,9 @@ class SimulatedGrid(Grid):
 
 
 def answer(app: ClientApp, message: Message, context: Context) -> tuple[Message, float]:
-    """Let a client answer a message; returns the reply and the seconds it took.
+    """Let a client answer a message; return the reply and the seconds it took.
 
-    A client's failure is its own: the server is told by an error reply, as by Flower's runtimes.
+    If the client raises, the reply is an error, as in Flower's runtimes.
     """
     started = time.perf_counter()
     try:

@@ -31,7 +31,7 @@ class Stroke:
     Args:
         colour: a hexadecimal colour, of contrast 3 or more on light and on dark paper.
         dashes: lengths of dash and gap in SVG units; empty for a solid line.
-        marker: matplotlib's letter for the mark at a point, or an empty string.
+        marker: matplotlib's code of the mark at a point, or an empty string.
         width: of the line, in SVG units; 0 for marks without a line.
     """
 
@@ -66,7 +66,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Series:
-    """What a legend names. `key` (letters, digits, hyphens) is the end of the id of its group in the SVG."""
+    """What a legend names. `key` (a-z, digits, hyphens) is the end of the id of its group in the SVG."""
 
     key: str
     label: str

@@ -73,9 +73,9 @@ SCRIPT = """
     const place = (x, y) => {
       const box = svg.getBoundingClientRect();
       const scale = box.width / svg.viewBox.baseVal.width;
-      const room = area.clientWidth - tip.offsetWidth;
-      const aside = x * scale + 12 > room ? x * scale - tip.offsetWidth - 12 : x * scale + 12;
-      tip.style.left = `${Math.max(0, Math.min(aside, room))}px`;
+      const width = area.clientWidth - tip.offsetWidth;
+      const aside = x * scale + 12 > width ? x * scale - tip.offsetWidth - 12 : x * scale + 12;
+      tip.style.left = `${Math.max(0, Math.min(aside, width))}px`;
       const height = plot.kind === "cell" ? y * scale + 14 : top * scale + 4;
       tip.style.top = `${Math.max(0, Math.min(height, area.clientHeight - tip.offsetHeight))}px`;
     };

@@ -25,7 +25,7 @@ theme them.
 """
 
 WIDTH = 400.0
-"""Width of every plot, in SVG units: text of 12 units is read on a telephone and beside another plot on a desk."""
+"""Width of every plot, in SVG units: text of 12 units can be read on a phone, and in two plots side by side."""
 
 UNITS_PER_INCH = 72.0
 
@@ -71,7 +71,7 @@ def render(
     """Return what `paint` draws as one SVG element.
 
     Args:
-        key: prefix of every id; letters, digits and hyphens.
+        key: prefix of every id; a-z, digits and hyphens.
         title: the SVG's `<title>`.
         description: the `aria-label`: what a reader who cannot see the plot should know.
         heights: of the plot and of a strip for the legend below it, in SVG units.

@@ -1,7 +1,7 @@
 """Rounds as TensorBoard scalars.
 
-This is the one part of the room that loads torch where torch is installed: `import tensorboardX` does so by itself,
-to learn a type, and has no option against it. It works without torch as well. Importing this module loads neither.
+Where torch is installed, `import tensorboardX` loads it, to learn a type, and no option prevents that; so this is the
+only module of the package that loads torch. It works without torch as well. Importing this module loads neither.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A client at its own site: what runs there, what it refuses, what it keeps, and what it writes down.
+"""A client at its own site: message handler, policy, state, audit log, and the SuperNode process.
 
-    fedkd client run SITE.toml ── starts ── courier (Flower's SuperNode) ── TLS ── SuperLink
-            └── polls the courier on loopback: task → bundle → policy → client app → state, audit → reply
+    fedkd client run SITE.toml ── starts ── SuperNode process (Flower) ── TLS ── SuperLink
+            └── takes tasks on loopback: task → bundle → policy → client app → state, audit log → reply
 
-Nothing of an app's bundle is imported: the client app is the one that is installed here.
+No code of an app bundle is imported: the client app is the one that is installed at the site.
 """

@@ -1,6 +1,6 @@
-"""The audit log of a site: one JSON object a line, for everything that was asked, and what left or why it did not.
+"""The audit log of a site: one JSON object per line for every request, with what was sent or why nothing was.
 
-Lines are only ever added, and reach the disk before the reply leaves.
+Lines are only added, and are on disk before the reply is sent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fedkd.errors import RunFolderError
 
 
 class AuditLog:
-    """Appends to a file that its owner alone may read.
+    """Appends to a file that only its owner may read.
 
     Args:
         path: the file.
@@ -26,25 +26,25 @@ class AuditLog:
         self._path = path
 
     def released(self, run_id: int, server_round: int | None, asked: str, kind: str, queries: int, sent: bytes) -> None:
-        """Write down that something leaves.
+        """Record that a reply is sent.
 
         Args:
             run_id: Flower's number of the run.
-            server_round: from 1; `None` where what was asked belongs to no round.
+            server_round: from 1; `None` if the request belongs to no round.
             asked: the type of the message.
-            kind: what leaves, in a word or two.
-            queries: public samples that were answered.
-            sent: all of it, as bytes.
+            kind: what is sent, in a word or two.
+            queries: number of public samples that were answered.
+            sent: the whole content of the reply, as bytes.
 
         Raises:
-            RunFolderError: the disk refuses; nothing may leave then.
+            RunFolderError: the log cannot be written; the reply must not be sent then.
         """
         digest = hashlib.sha256(sent).hexdigest()
         payload = {"released": kind, "public_samples": queries, "bytes": len(sent), "sha256": digest}
         self._append(run_id, server_round, asked, payload)
 
     def refused(self, run_id: int, server_round: int | None, asked: str, reason: str) -> None:
-        """Write down that nothing leaves but `reason`; raises as `released` does."""
+        """Record that the request was refused, with the reason that the server gets; raises as `released` does."""
         self._append(run_id, server_round, asked, {"refused": reason})
 
     def _append(self, run_id: int, server_round: int | None, asked: str, outcome: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`fedkd client check`: all that a client needs, looked at before it is needed. Imports no torch."""
+"""`fedkd client check`: checks everything that a client needs before it runs. Imports no torch."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from fedkd.federation.secure.identities import read_credentials
 from fedkd.flower.app_bundle import bundle_hash
 from fedkd.site.settings import SiteConfig
 
-_PATIENCE = 10.0
+_TIMEOUT = 10.0
 """Seconds in which the SuperLink must answer."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, whether it will do, and what was found."""
+    """One line: what was checked, whether it is right, and what was found."""
 
     what: str
     ok: bool
@@ -39,20 +39,20 @@ class Finding:
 
 
 def check_site(site: SiteConfig) -> Iterator[Finding]:
-    """Look at everything, one after the other; nothing that is found ends it."""
-    looks: dict[str, Callable[[SiteConfig], str]] = {
+    """Check everything, one after the other; a failed check does not end the rest."""
+    checks: dict[str, Callable[[SiteConfig], str]] = {
         "private samples": _private,
         "public set": _public,
         "state folder": _state,
     }
     if not site.insecure:
-        looks |= {"node key": _node_key, "root certificates": _root_certificates}
+        checks |= {"node key": _node_key, "root certificates": _root_certificates}
     if site.identity is not None:
-        looks |= {"identity and roster": _identity}
-    looks |= {"SuperLink": check_superlink, "versions": _versions, "bundle": lambda _: bundle_hash()}
-    for what, look in looks.items():
+        checks |= {"identity and roster": _identity}
+    checks |= {"SuperLink": check_superlink, "versions": _versions, "bundle": lambda _: bundle_hash()}
+    for what, check in checks.items():
         try:
-            yield Finding(what, True, look(site))
+            yield Finding(what, True, check(site))
         except FedkdError as problem:
             yield Finding(what, False, str(problem))
     for key, value in site.policy.model_dump(mode="json").items():
@@ -81,9 +81,9 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _state(site: SiteConfig) -> str:
     folder = Path(site.state)
-    place = folder if folder.exists() else folder.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise ConfigError("state", str(folder), "a folder that can be written, or a place to make it")
+    existing = folder if folder.exists() else folder.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError("state", str(folder), "a writable folder, or a path at which one can be made")
     return f"{folder}, " + ("there" if folder.exists() else "to be made")
 
 
@@ -107,13 +107,13 @@ def _identity(site: SiteConfig) -> str:
 
 
 def _secret(key: str, path: Path) -> bytes:
-    """Read a file that its owner alone may read."""
+    """Read a file that only its owner may read."""
     try:
         content, mode = path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
     except OSError as cause:
         raise ConfigError(key, str(path), f"a file that can be read ({cause.strerror})") from cause
     if mode & 0o077:
-        raise ConfigError(key, str(path), f"a file for its owner alone (chmod 600); its mode is {mode:o}")
+        raise ConfigError(key, str(path), f"a file that only its owner may read (chmod 600); its mode is {mode:o}")
     return content
 
 
@@ -130,15 +130,15 @@ def _root_certificates(site: SiteConfig) -> str:
 
 
 def check_superlink(site: SiteConfig) -> str:
-    """Connect as the SuperNode will; returns what was found.
+    """Connect in the same way as the SuperNode; return what was found.
 
     Raises:
-        ConfigError: nobody answers, or its certificate is not what `root_certificates` vouches for.
+        ConfigError: the SuperLink does not answer, or its certificate is not signed by `root_certificates`.
     """
     host, _, port = site.superlink.rpartition(":")
     host = host.strip("[]")
     try:
-        with socket.create_connection((host, int(port)), _PATIENCE) as connection:
+        with socket.create_connection((host, int(port)), _TIMEOUT) as connection:
             if site.root_certificates is None:
                 return f"{site.superlink} answers, without TLS"
             context = ssl.create_default_context(cafile=site.root_certificates)
@@ -147,7 +147,7 @@ def check_superlink(site: SiteConfig) -> str:
     except ssl.SSLError as cause:
         words = getattr(cause, "verify_message", "") or cause.reason or "no TLS"
         raise ConfigError(
-            "superlink", site.superlink, f"a SuperLink that root_certificates vouch for ({words})"
+            "superlink", site.superlink, f"a SuperLink whose certificate root_certificates has signed ({words})"
         ) from cause
     except (OSError, OverflowError) as cause:
         raise ConfigError("superlink", site.superlink, f"a SuperLink that answers ({cause})") from cause

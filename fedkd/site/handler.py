@@ -1,4 +1,4 @@
-"""One message at a site: bundle, policy, client app, state, audit; then, and not before, there is a reply."""
+"""How a site handles a message: bundle, policy, client app, state, audit log; only then is there a reply."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fedkd.federation.secure.messages import answer_from_records, has_request, r
 from fedkd.federation.workspace import Workspace, resolve_device
 from fedkd.flower.app_bundle import EXPERIMENT_KEY, RESUMED_KEY
 from fedkd.flower.internals import CLIENT_RAISED, POLICY, pack_records
-from fedkd.flower.packing import is_parcel, opened, parcelled
+from fedkd.flower.packing import is_packed, pack_message, unpack_message
 from fedkd.secure_aggregation import Credentials
 from fedkd.site.audit import AuditLog
-from fedkd.site.local_data import Holdings
+from fedkd.site.local_data import LocalData
 from fedkd.site.policy import check_bundle, check_experiment, check_own_code, check_usage, what_is_asked
 from fedkd.site.settings import SiteConfig
 from fedkd.site.state import SiteState
@@ -26,46 +26,48 @@ from fedkd.site.state import SiteState
 logger = logging.getLogger(__name__)
 
 _SAYABLE = (ConfigError, ModelError, PayloadError, PolicyError)
-"""Errors that speak of what the server sent. Others may name this site's files, and are told by their kind alone."""
+"""Errors about what the server sent: the server gets their text. Other errors may name files of this site: the server
+gets only their type.
+"""
 
 
-class Desk:
-    """Answers the messages of a server, within what the site's policy allows.
+class MessageHandler:
+    """Answers the messages of a server, as far as the policy of the site allows.
 
     Args:
-        site: who this is, and what it refuses.
-        holdings: its data.
-        state: what it keeps.
-        audit: what it writes down.
-        credentials: what it signs with against an active server; `None` where it does not.
+        site: the configuration of the site, with its policy.
+        data: the samples of the site.
+        state: the state folder of the site.
+        audit: the audit log of the site.
+        credentials: the identity that signs messages against an active server; `None` without one.
     """
 
     def __init__(
         self,
         site: SiteConfig,
-        holdings: Holdings,
+        data: LocalData,
         state: SiteState,
         audit: AuditLog,
         credentials: Credentials | None = None,
     ) -> None:
-        self._site, self._holdings, self._state, self._audit = site, holdings, state, audit
+        self._site, self._data, self._state, self._audit = site, data, state, audit
         self._credentials = credentials
         self._client: Client | None = None
         self._app = build_client_app(self._compose)
 
     def answer(self, message: Message, context: Context, bundle: bytes) -> Message:
-        """Answer one message; whatever goes wrong becomes an error reply.
+        """Answer one message; every failure becomes an error reply.
 
         Raises:
-            RunFolderError: the audit log cannot be written, so nothing may leave.
+            RunFolderError: the audit log cannot be written, so no reply may be sent.
         """
-        came_in_parcel = is_parcel(message)
+        was_packed = is_packed(message)
         asked, run_id, group = message.metadata.message_type, message.metadata.run_id, message.metadata.group_id
         server_round, queries = int(group) if group.isdecimal() else None, 0
         try:
             check_bundle(self._site.policy, bundle)
             self._admit(context)
-            message = opened(message)
+            message = unpack_message(message)
             server_round, queries = what_is_asked(message)
             if server_round is not None:
                 usage = self._state.usage_with(run_id, server_round, queries)
@@ -81,29 +83,29 @@ class Desk:
             return Message(Error(code, f"client {self._site.client}: {reason}"), reply_to=message)
         self._audit.released(run_id, server_round, asked, kind, queries, pack_records(reply.content))
         logger.info("%s, round %s: sent %s", asked, server_round, kind)
-        return parcelled(reply) if came_in_parcel else reply
+        return pack_message(reply) if was_packed else reply
 
     def _admit(self, context: Context) -> None:
-        """Check the experiment; whatever code it names by a path is not even looked for."""
+        """Check the experiment; code that it names by an import path is refused before it is imported."""
         check_own_code(context.run_config.get(EXPERIMENT_KEY))
         config = config_of(context)
         check_experiment(self._site, config, compose_method(config.method))
 
     def _compose(self, context: Context) -> Client:
-        """The client of an experiment, with this site's data; kept as long as the experiment stays the same."""
+        """Return the client of an experiment, with the data of this site; it is kept until the experiment changes."""
         config = config_of(context)
         if self._client is None or self._client.config is not config:
             self._client = Client(
                 client=self._site.client,
                 config=config,
                 method=compose_method(config.method),
-                workspace=Workspace(self._holdings.data(config), resolve_device(config.run.device)),
+                workspace=Workspace(self._data.data(config), resolve_device(config.run.device)),
                 credentials=self._credentials if config.secure_aggregation.trust == "active" else None,
             )
         return self._client
 
     def _work(self, message: Message, context: Context) -> Message:
-        """Let the client app answer; what it keeps is on disk before anybody sees the reply."""
+        """Let the client app answer; its state is on disk before the reply is sent."""
         own = Context(
             run_id=context.run_id,
             node_id=context.node_id,
@@ -120,11 +122,11 @@ def _reason(cause: Exception) -> str:
     if isinstance(cause, _SAYABLE):
         return one_line(f"{type(cause).__name__}: {cause}")
     kind = type(cause).__name__ if isinstance(cause, FedkdError) else f"unexpected {type(cause).__name__}"
-    return f"{kind}; the log of this site says more"
+    return f"{kind}; see the log of this site"
 
 
 def _kind(message: Message, reply: Message) -> str:
-    """What leaves, in a word or two."""
+    """What is sent, in a word or two, for the audit log."""
     if message.metadata.message_type == HELLO:
         return "introduction"
     if absence_from_records(reply.content) is not None:

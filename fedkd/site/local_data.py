@@ -1,4 +1,4 @@
-"""What a site holds, read once at the start, so that whatever is wrong with it is said before anybody asks."""
+"""The data of a site, read once at the start, so that an error in them is reported before the first message."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Holdings:
-    """Private samples and the public set of one site."""
+class LocalData:
+    """The private samples and the public set of one site."""
 
     site: SiteConfig
     private: FoundImages
@@ -27,26 +27,26 @@ class Holdings:
 
     @property
     def public_digest(self) -> str:
-        """Fingerprint of the public set."""
+        """SHA-256 of the public set."""
         return public_digest(self.public[0])
 
     def data(self, config: ExperimentConfig) -> FederatedData:
-        """The same in the terms of an experiment.
+        """Return the data with the class numbers of an experiment.
 
         Raises:
-            DataError: it does not fit `data.classes` or `data.public.labelled`.
+            DataError: they do not fit `data.classes` or `data.public.labelled`.
         """
         number, seed = config.clients.number, config.run.seed
         return site_data(config.data, number, seed, self.site.client, self.private, self.public)
 
 
-def read_holdings(site: SiteConfig) -> Holdings:
-    """Read both folders.
+def read_local_data(site: SiteConfig) -> LocalData:
+    """Read the private samples and the public set of a site.
 
     Raises:
-        DataError: nothing there, nothing in it, not to be read, or a public set other than the pinned one.
+        DataError: a folder is missing, empty or cannot be read, or the public set is not the pinned one.
     """
-    found = Holdings(
+    found = LocalData(
         site, read_labelled(Path(site.private), site.image_size), read_public(Path(site.public), site.image_size)
     )
     pinned = site.policy.public_digest

@@ -1,4 +1,4 @@
-"""What a client checks before it trains or answers: the bundle, the experiment, and what a message asks."""
+"""What a client checks before it trains or answers: the bundle, the experiment, and the request."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from fedkd.site.state import Usage
 
 
 def check_bundle(policy: PolicyConfig, content: bytes) -> None:
-    """Refuse any bundle but this installation's, and those that the policy names.
+    """Refuse every bundle except the one of this installation and those that the policy allows.
 
     Raises:
-        PolicyError: another one.
+        PolicyError: it is another bundle.
     """
     given = bundle_hash(content)
     if given not in {bundle_hash(), *policy.allowed_bundles}:
@@ -34,13 +34,13 @@ def check_bundle(policy: PolicyConfig, content: bytes) -> None:
 
 
 def check_own_code(experiment: object) -> None:
-    """Refuse an experiment that names code by an import path, before anything follows it.
+    """Refuse an experiment that names code by an import path, before anything is imported.
 
     Args:
-        experiment: the run config's JSON.
+        experiment: the JSON of the run config.
 
     Raises:
-        PolicyError: it does.
+        PolicyError: it names code.
     """
     try:
         values = json.loads(experiment) if isinstance(experiment, str) else None
@@ -48,7 +48,7 @@ def check_own_code(experiment: object) -> None:
         values = None
     for key, value in _names(values):
         if isinstance(value, str) and ":" in value:
-            raise PolicyError("own_code", f"{key} = {value!r} is an import path; a site runs what fedkd brings")
+            raise PolicyError("own_code", f"{key} = {value!r} is an import path; a site runs only code of fedkd")
 
 
 def _names(values: object) -> Iterator[tuple[str, object]]:
@@ -61,10 +61,10 @@ def _names(values: object) -> Iterator[tuple[str, object]]:
 
 
 def check_experiment(site: SiteConfig, config: ExperimentConfig, method: Method) -> None:
-    """Refuse an experiment that goes beyond the policy, or is none of this federation's.
+    """Refuse an experiment that the policy does not allow, or that belongs to another federation.
 
     Raises:
-        PolicyError: it is; the message names the key.
+        PolicyError: it is refused; the message names the key.
     """
     policy, secure = site.policy, config.secure_aggregation
     if config.data.source != SITES:
@@ -72,7 +72,9 @@ def check_experiment(site: SiteConfig, config: ExperimentConfig, method: Method)
     if config.clients.number != site.num_clients:
         raise PolicyError("num_clients", f"clients.number is {config.clients.number}; here it is {site.num_clients}")
     if method.sends_model and not policy.allow_weights:
-        raise PolicyError("allow_weights", f"with {method.name} the model itself leaves; not allowed here")
+        raise PolicyError(
+            "allow_weights", f"{method.name} sends the weights of the model; this site does not allow that"
+        )
     if (policy.require_secure_aggregation or policy.minimum_cohort) and not secure.enabled:
         rule = "require_secure_aggregation" if policy.require_secure_aggregation else "minimum_cohort"
         raise PolicyError(rule, "the server would see each client's answer; secure_aggregation.enabled must be true")
@@ -86,11 +88,11 @@ def check_experiment(site: SiteConfig, config: ExperimentConfig, method: Method)
 
 
 def what_is_asked(message: Message) -> tuple[int | None, int]:
-    """The round of a message, if it has one, and how many public samples it asks.
+    """Return the round of a message, if it has one, and the number of public samples that it asks for.
 
     Raises:
         PayloadError: the message cannot be read.
-        PolicyError: it asks for answers on a test split, which no site has.
+        PolicyError: it asks for answers on a test split, and no site has one.
     """
     if message.metadata.message_type != TRAIN:
         secure = has_request(message.content)
@@ -102,10 +104,10 @@ def what_is_asked(message: Message) -> tuple[int | None, int]:
 
 
 def check_usage(policy: PolicyConfig, usage: Usage) -> None:
-    """Refuse what goes beyond the policy's counts.
+    """Refuse a request that exceeds the limits of the policy.
 
     Raises:
-        PolicyError: one round, or one public sample of a round, too many.
+        PolicyError: there are too many rounds, or too many public samples in a round.
     """
     if policy.maximum_rounds and usage.rounds > policy.maximum_rounds:
         raise PolicyError("maximum_rounds", f"this is round {usage.rounds} here; at most {policy.maximum_rounds}")

@@ -1,4 +1,4 @@
-"""SITE.toml: who a client is, where its keys and data lie, and what it refuses."""
+"""SITE.toml: which client this is, where its keys and data are, and its policy."""
 
 from __future__ import annotations
 
@@ -17,20 +17,27 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class PolicyConfig(Section):
-    """What a client refuses, whatever the server asks."""
+    """The policy of a site: what the client refuses, whatever the server asks for."""
 
-    require_secure_aggregation: bool = Field(False, description="answer only where the server sees nothing but a sum")
+    require_secure_aggregation: bool = Field(False, description="answer only if the server sees nothing but a sum")
     trust: Literal["curious", "active"] = Field(
-        "curious", description="the server that secure aggregation must at least defend against; active needs identity"
+        "curious",
+        description="the kind of server that secure aggregation must at least resist; active needs an identity",
     )
-    minimum_cohort: int = Field(0, ge=0, description="answer only in a sum over at least this many clients; 0: any")
-    maximum_queries_per_round: int = Field(0, ge=0, description="public samples answered in a round; 0: any number")
-    maximum_rounds: int = Field(0, ge=0, description="rounds taken part in, over the life of the state folder; 0: any")
-    public_digest: Sha256 | None = Field(None, description="SHA-256 that the public set here must have; else none")
+    minimum_cohort: int = Field(
+        0, ge=0, description="answer only in a sum over at least this many clients; 0: no limit"
+    )
+    maximum_queries_per_round: int = Field(
+        0, ge=0, description="most public samples that are answered in a round; 0: no limit"
+    )
+    maximum_rounds: int = Field(0, ge=0, description="most rounds in the lifetime of the state folder; 0: no limit")
+    public_digest: Sha256 | None = Field(
+        None, description="SHA-256 that the public set of this site must have; unset: any"
+    )
     allowed_bundles: tuple[Sha256, ...] = Field(
-        (), strict=False, description="SHA-256 of bundles served besides this installation's"
+        (), strict=False, description="SHA-256 of allowed bundles, besides the bundle of this installation"
     )
-    allow_weights: bool = Field(False, description="also take part in methods in which the model itself leaves")
+    allow_weights: bool = Field(False, description="also take part in methods that send the weights of the model")
 
 
 class SiteConfig(Section):
@@ -39,12 +46,14 @@ class SiteConfig(Section):
     client: int = Field(ge=0, description="partition id of this client")
     num_clients: int = Field(ge=1, description="clients of the federation")
     superlink: str = Field(pattern=r"^[^\s/]+:\d{1,5}$", description="host:port of the SuperLink")
-    root_certificates: str | None = Field(None, description="PEM file of the authority that signed the SuperLink")
-    node_key: str | None = Field(None, description="EC key that the SuperLink knows this client by")
+    root_certificates: str | None = Field(
+        None, description="PEM file of the authority that signed the SuperLink's certificate"
+    )
+    node_key: str | None = Field(None, description="EC private key of this client; the SuperLink knows its public key")
     insecure: bool = Field(False, description="no TLS and no key, for tests on the loopback interface")
     private: str = Field(description="own samples: a folder of class folders, or an npz file")
     public: str = Field(description="the public set: a folder of images, or an npz file")
-    state: str = Field(description="folder for the model, the protocol's state and the audit log")
+    state: str = Field(description="folder for the model, the state of secure aggregation and the audit log")
     image_size: int | None = Field(None, ge=1, description="height and width to resize all images to")
     identity: str | None = Field(None, description="Ed25519 key for secure aggregation against an active server")
     roster: str | None = Field(None, description="JSON file of all clients' public identities")

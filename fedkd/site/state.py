@@ -1,12 +1,13 @@
-"""What a client keeps at its site between messages: its model, the protocol's secrets, and how much was asked of
-it. Every file is written whole or not at all, and its owner alone may read it.
+"""The state of a client at its site between two messages: its model, the secrets of secure aggregation, and its usage.
+Every file is written whole or not at all, and only its owner may read it.
 
-    STATE/usage.json            how much was asked, over the folder's life
-    STATE/run/<run id>/<name>   one file a record of Flower's `Context.state`
+    STATE/usage.json            how much was asked for, in the lifetime of the folder
+    STATE/run/<run id>/<name>   one file for each record of Flower's `Context.state`
 
-A site serves one run at a time: the first message of another run removes what was kept for the one before. Where it
-goes on with that one, it takes the model over, and nothing else: secrets serve one run. A run may have been resumed
-several times, and a site may have been away each time: the model is that of the newest of them that was here.
+A site serves one run at a time: the first message of another run removes the state of the run before. A run that
+resumes another one takes over its model and nothing else, as secrets are for one run only. A run may have been resumed
+several times, and the site may not have taken part each time: it then takes over the model of the newest of these runs
+that it knows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Flower's SuperNode as a child process: it speaks TLS with the SuperLink and runs no app."""
+"""Flower's SuperNode as a child process: it talks to the SuperLink over TLS and runs no app."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from fedkd.engines.flower import free_port
 from fedkd.flower.internals import RUNTIME_ENVIRONMENT
 from fedkd.site.settings import SiteConfig
 
-_PROGRAM = "fedkd.site.supernode_patches"
+_PROGRAM = "fedkd.flower.supernode_patches"
 _GRACE = 10.0
-"""Seconds in which it may tell the SuperLink that it leaves."""
+"""Seconds in which it can tell the SuperLink that it leaves."""
 
 
 @contextmanager
-def courier(site: SiteConfig) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Run a SuperNode while the block runs; yields its process, and host:port of its Runtime API."""
+def supernode_process(site: SiteConfig) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Run a SuperNode while the block runs; yield its process, and host:port of its Runtime API."""
     host, port = "127.0.0.1", free_port()
     process = subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-m", _PROGRAM, *_options(site, host, port)],
         env=os.environ | RUNTIME_ENVIRONMENT,
         stdin=subprocess.DEVNULL,
-        start_new_session=True,  # an interrupt from the terminal is ours to pass on
+        start_new_session=True,  # an interrupt in the terminal must reach only this process, which ends the child
     )
     try:
         yield process, f"{host}:{port}"

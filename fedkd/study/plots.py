@@ -55,7 +55,7 @@ def _lines(rows: Sequence[Row], axes: Sequence[str]) -> str | None:
 
 
 def _slug(axis: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in axis)
+    return "".join(char if char.isalnum() else "-" for char in axis)
 
 
 def _bytes_plot(rows: Sequence[Row], axes: Sequence[str], lines: str | None) -> str:

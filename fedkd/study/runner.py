@@ -95,7 +95,7 @@ def _placed(config: ExperimentConfig, cells_path: Path) -> ExperimentConfig:
 
 
 def _died(name: str, death: Died) -> CellOutcome:
-    return CellOutcome(cell=name, state="failed", error=f"two worker processes died over it: {death.why}")
+    return CellOutcome(cell=name, state="failed", error=f"two worker processes died while they ran it: {death.why}")
 
 
 def run_cell(config: ExperimentConfig) -> CellOutcome:

@@ -188,25 +188,25 @@ def test_an_error_of_the_work_is_raised(open_engine: Open) -> None:
 
 
 def ranks(exchange: Exchange) -> list[list[float]]:
-    """What each worker of a gang gathers, as the first one sees it."""
+    """What each worker of a collective gathers, as the first one sees it."""
     import torch
 
     return exchange.gather(torch.full((2,), float(exchange.rank))).tolist()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_a_gang_exchanges_tensors(open_engine: Open, size: int) -> None:
+def test_a_collective_exchanges_tensors(open_engine: Open, size: int) -> None:
     executor = open_engine(2).executor
     expected = [[float(rank)] * 2 for rank in range(min(size, executor.workers))]
-    assert executor.gang(ranks, size) == expected
-    assert executor.gang(ranks, size) == expected
+    assert executor.run_collective(ranks, size) == expected
+    assert executor.run_collective(ranks, size) == expected
 
 
-def test_a_gang_raises_what_its_work_raises(open_engine: Open) -> None:
+def test_a_collective_raises_what_its_work_raises(open_engine: Open) -> None:
     def diverge(exchange: Exchange) -> None:
         raise RoundError(f"diverged in {exchange.size} workers")
 
     executor = open_engine(2).executor
     with pytest.raises(RoundError, match="diverged"):
-        executor.gang(diverge, 2)
-    assert len(executor.gang(ranks, 2)) == min(2, executor.workers)
+        executor.run_collective(diverge, 2)
+    assert len(executor.run_collective(ranks, 2)) == min(2, executor.workers)

@@ -108,11 +108,11 @@ def test_every_key_is_in_the_reference(reference: dict[str, str]) -> None:
     assert "<td><code>0.3</code></td>\n<td>number &gt; 0</td>" in page  # dirichlet_alpha
 
 
-@pytest.mark.parametrize("room", ["aggregation", "data", "distillation", "losses", "methods", "models", "payload"])
-def test_what_a_room_exports_is_in_the_reference(room: str, reference: dict[str, str]) -> None:
-    exported = importlib.import_module(f"fedkd.{room}").__all__
+@pytest.mark.parametrize("package", ["aggregation", "data", "distillation", "losses", "methods", "models", "payload"])
+def test_what_a_package_exports_is_in_the_reference(package: str, reference: dict[str, str]) -> None:
+    exported = importlib.import_module(f"fedkd.{package}").__all__
     names = {name for name in exported if not name.endswith("Config")}  # these are tables of keys
-    assert {name for name in names if not re.search(rf'id="fedkd\.[\w.]*\b{name}"', reference[room])} == set()
+    assert {name for name in names if not re.search(rf'id="fedkd\.[\w.]*\b{name}"', reference[package])} == set()
 
 
 def test_what_the_package_exports_is_in_the_reference(reference: dict[str, str]) -> None:

@@ -29,22 +29,22 @@ from fedkd.federation.client import Client, Work
 from fedkd.federation.messages import TrainInstruction
 from fedkd.federation.secure.messages import has_request, request_from_records
 from fedkd.site import serve
-from fedkd.site.handler import Desk
+from fedkd.site.handler import MessageHandler
 from fedkd.site.settings import load_site
 
 
 def make_mortal(plan: list[list[int | str]], folder: Path) -> None:
     """Let this process's site die as planned, and leave what it did in `folder`."""
-    answer, work = Desk.answer, Client.work
+    answer, work = MessageHandler.answer, Client.work
 
-    def answer_or_die(desk: Desk, message: Message, context: Context, bundle: bytes) -> Message:
+    def answer_or_die(handler: MessageHandler, message: Message, context: Context, bundle: bytes) -> Message:
         here: list[int | str] = []
         if has_request(message.content):
             request = request_from_records(message.content)
-            here = [request.server_round, desk._site.client, request.stage]
+            here = [request.server_round, handler._site.client, request.stage]
         if [*here, "before"] in plan:
             os.kill(os.getpid(), signal.SIGKILL)
-        reply = answer(desk, message, context, bundle)
+        reply = answer(handler, message, context, bundle)
         if [*here, "after"] in plan:
             os.kill(os.getpid(), signal.SIGKILL)
         return reply
@@ -57,7 +57,7 @@ def make_mortal(plan: list[list[int | str]], folder: Path) -> None:
         np.savez(folder / f"work-{instruction.server_round}.npz", logits=done.logits_NC, **noted)
         return done
 
-    Desk.answer, Client.work = answer_or_die, noted_work  # type: ignore[method-assign]
+    MessageHandler.answer, Client.work = answer_or_die, noted_work  # type: ignore[method-assign]
 
 
 def start(site: Path, plan: list[list[int | str]]) -> int:

@@ -32,12 +32,11 @@ from flwr.supercore.superexec.run_superexec import _TASK_POLL_INTERVAL_ENV
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import http_grid
 from flwr.supernode import fleet_http_connection, start_client_internal
-from flwr.supernode_patches.runtime import run_clientapp
+from flwr.supernode.runtime import run_clientapp
 
 from fedkd.errors import ConfigError
-from fedkd.flower import app_bundle, internals
+from fedkd.flower import app_bundle, internals, supernode_patches, task_queue
 from fedkd.flower.object_pulls import look_often_for_objects
-from fedkd.site import flower_runtime, supernode_patches
 
 
 def test_the_pinned_version_is_installed() -> None:
@@ -113,11 +112,11 @@ def test_the_filter_is_there_once(flower_log: io.StringIO) -> None:
 
 
 def test_a_site_finds_what_it_needs_of_flowers_runtime() -> None:
-    assert flower_runtime.TaskType.CLIENT_APP
+    assert task_queue.TaskType.CLIENT_APP
     for function, names in {
-        flower_runtime.pull_task_input: ["client"],
-        flower_runtime.push_message: ["client", "message", "context"],
-        flower_runtime.push_task_output: ["client", "context", "sub_status", "details"],
+        task_queue.pull_task_input: ["client"],
+        task_queue.push_message: ["client", "message", "context"],
+        task_queue.push_task_output: ["client", "context", "sub_status", "details"],
         supernode_patches.start_parent_process_monitor: ["parent_pid"],
     }.items():
         assert list(inspect.signature(function).parameters) == names
@@ -179,7 +178,7 @@ def test_a_supernode_gives_signs_of_life_as_often_as_a_site_wants(monkeypatch: p
     monkeypatch.setattr(supernode_patches.os, "_exit", lambda _: None)
     monkeypatch.setattr(supernode_patches.sys, "argv", ["supernode"])
     supernode_patches.main()
-    assert isinstance(start_client_internal.time, supernode_patches.HastyTime)
+    assert isinstance(start_client_internal.time, supernode_patches.ShorterWaits)
     assert inflatable_utils.pull_objects.__kwdefaults__["initial_backoff"] < 0.1
     waited: list[float] = []
     heard = iter([True, False, False, False, False, False, False, True])

@@ -90,7 +90,7 @@ def test_a_dead_worker_is_replaced_its_client_asked_once_more_and_a_hung_one_sto
     assert sorted(replies) == [0, 1, 2, 4, 5, 6, 7]  # client 3 hung, and was late
     (failed,) = [client for client, reply in replies.items() if reply.has_error()]
     assert failed == 2
-    assert replies[2].error.reason == "two workers died over it: its process died"
+    assert replies[2].error.reason == "two workers died while they ran this client: its process died"
     calls = {client: len(list(marks.glob(f"{client}-*"))) for client in range(8)}
     assert calls == {0: 1, 1: 2, 2: 2, 3: 1, 4: 1, 5: 1, 6: 1, 7: 1}  # nobody else was asked twice
     assert pool.size == 2
@@ -130,19 +130,19 @@ def _die_at(number: int) -> int:
 
 def test_work_that_kills_every_worker_is_an_engine_error(pool: RayPool) -> None:
     executor = RayGrid(pool, 1).executor
-    with pytest.raises(EngineError, match="two Ray workers died over the same work: its process died"):
+    with pytest.raises(EngineError, match="two Ray workers died while they did the same work: its process died"):
         executor.map(_die_at, list(range(9)))
 
 
 def _gather_then_die_at_first(folder: Path, exchange: Exchange) -> float:
-    if exchange.rank == 1 and _leave_mark(folder, "gang") == 0:
+    if exchange.rank == 1 and _leave_mark(folder, "collective") == 0:
         _die()
     return float(exchange.gather(torch.full((1,), float(exchange.rank))).sum())
 
 
-def test_a_gang_of_which_one_dies_is_tried_once_more(pool: RayPool, marks: Path) -> None:
-    assert RayGrid(pool, 1).executor.gang(partial(_gather_then_die_at_first, marks), 2) == 1.0
-    assert len(list(marks.glob("gang-*"))) == 2
+def test_a_collective_of_which_one_worker_dies_is_tried_once_more(pool: RayPool, marks: Path) -> None:
+    assert RayGrid(pool, 1).executor.run_collective(partial(_gather_then_die_at_first, marks), 2) == 1.0
+    assert len(list(marks.glob("collective-*"))) == 2
 
 
 class _DyingWhenItArrives:
@@ -172,9 +172,9 @@ def _arrive(folder: Path) -> _DyingWhenItArrives:
 
 def test_nobody_waits_for_one_that_died_on_the_way_to_the_others(pool: RayPool, marks: Path) -> None:
     started = time.monotonic()
-    assert RayGrid(pool, 1).executor.gang(_DyingWhenItArrives(marks), 2) == 2.0
+    assert RayGrid(pool, 1).executor.run_collective(_DyingWhenItArrives(marks), 2) == 2.0
     assert (marks / "victim").exists()
-    assert time.monotonic() - started < 120  # and not the minutes for which a gang waits for its members
+    assert time.monotonic() - started < 120  # and not the minutes for which workers wait for each other
 
 
 def test_a_defect_in_the_work_names_itself(pool: RayPool) -> None:

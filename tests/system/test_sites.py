@@ -57,7 +57,7 @@ def test_a_client_with_another_authority(trial, stranger) -> None:
 
     said = stranger(trial.deployment.site(0), change)
     assert "error: superlink = 'server.test:9092' is not allowed" in said
-    assert "a SuperLink that root_certificates vouch for" in said
+    assert "a SuperLink whose certificate root_certificates has signed" in said
 
 
 def test_a_client_that_is_not_the_last_is_revoked_and_its_number_given_anew(trial, stranger) -> None:

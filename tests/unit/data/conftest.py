@@ -1,4 +1,4 @@
-"""Small images for the tests of the data room."""
+"""Small images for the tests of fedkd.data."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class TestRoom:
     @pytest.mark.parametrize(
         ("keys", "message"),
         [
-            ({"workers": 5}, "ray.workers = 5 is not allowed: at most 4, for which there is room"),
+            ({"workers": 5}, "ray.workers = 5 is not allowed: at most 4, which fit on the machines"),
             (
                 {"cpus_per_worker": 5.0},
                 "ray.cpus_per_worker = 5.0 is not allowed: at most 4, which the largest machine has",

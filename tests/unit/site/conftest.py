@@ -1,4 +1,4 @@
-"""Sites in this process: every message goes in a parcel through a site's desk instead of straight to the client app."""
+"""Sites in this process: every message is packed, and goes to the handler of a site and not to the client app."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fedkd.engines.simulation import run_apps
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
 from fedkd.flower.app_bundle import EXPERIMENT_KEY, bundle
-from fedkd.flower.packing import opened, parcelled
+from fedkd.flower.packing import pack_message, unpack_message
 from fedkd.site.audit import AuditLog
 from fedkd.site.export import export
-from fedkd.site.handler import Desk
-from fedkd.site.local_data import read_holdings
+from fedkd.site.handler import MessageHandler
+from fedkd.site.local_data import read_local_data
 from fedkd.site.settings import SiteConfig
 from fedkd.site.state import SiteState
 
@@ -68,12 +68,12 @@ def make_site(trial: Path) -> Callable[..., SiteConfig]:
 
 
 @pytest.fixture
-def open_desk() -> Callable[[SiteConfig], Desk]:
-    """A site's desk, over the state that it left last time."""
+def make_handler() -> Callable[[SiteConfig], MessageHandler]:
+    """Makes the message handler of a site, over the state that the site left last time."""
 
-    def make(site: SiteConfig) -> Desk:
+    def make(site: SiteConfig) -> MessageHandler:
         state = SiteState(site.state_path)
-        return Desk(site, read_holdings(site), state, AuditLog(state.folder / "audit.jsonl"))
+        return MessageHandler(site, read_local_data(site), state, AuditLog(state.folder / "audit.jsonl"))
 
     return make
 
@@ -81,13 +81,13 @@ def open_desk() -> Callable[[SiteConfig], Desk]:
 class SiteGrid(LocalGrid):
     """A local grid whose clients sit at sites."""
 
-    def __init__(self, config: ExperimentConfig, desks: list[Desk], sent: bytes) -> None:
+    def __init__(self, config: ExperimentConfig, handlers: list[MessageHandler], sent: bytes) -> None:
         def at_site(message: Message, context: Context) -> Message:
-            desk = desks[int(context.node_config["partition-id"])]
-            reply = desk.answer(parcelled(message), context, sent)
+            handler = handlers[int(context.node_config["partition-id"])]
+            reply = handler.answer(pack_message(message), context, sent)
             if reply.has_content() and reply.content.array_records:
-                raise AssertionError("arrays left a site outside the parcel")
-            return opened(reply)
+                raise AssertionError("arrays left a site unpacked")
+            return unpack_message(reply)
 
         run_config = {EXPERIMENT_KEY: config.model_dump_json()}
         super().__init__(cast(ClientApp, at_site), config.clients.number, run_config)
@@ -95,9 +95,9 @@ class SiteGrid(LocalGrid):
 
 @pytest.fixture
 def federate() -> Callable[..., FederationResult]:
-    """Run an experiment over desks, with every message in a parcel."""
+    """Run an experiment over handlers, with every message packed."""
 
-    def run(config: ExperimentConfig, desks: list[Desk], sent: bytes | None = None) -> FederationResult:
-        return run_apps(SiteGrid(config, desks, bundle() if sent is None else sent), config, Observer())
+    def run(config: ExperimentConfig, handlers: list[MessageHandler], sent: bytes | None = None) -> FederationResult:
+        return run_apps(SiteGrid(config, handlers, bundle() if sent is None else sent), config, Observer())
 
     return run

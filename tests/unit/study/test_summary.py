@@ -27,12 +27,12 @@ def test_the_note_says_what_so_few_seeds_can_show() -> None:
 
 def test_failed_cells_are_named_with_their_reason() -> None:
     rows = [
-        {"cell": "x", "state": "failed", "error": "no room | here"},
+        {"cell": "x", "state": "failed", "error": "no space | here"},
         {"cell": "y", "state": "done", "error": ""},
     ]
     table = failures_table(rows)
-    assert table.rows == (("x", "no room | here"),)
-    assert markdown_table(table) == "| cell | error |\n| --- | --- |\n| x | no room \\| here |\n"
+    assert table.rows == (("x", "no space | here"),)
+    assert markdown_table(table) == "| cell | error |\n| --- | --- |\n| x | no space \\| here |\n"
 
 
 def test_numbers_stand_to_the_right() -> None:

@@ -20,11 +20,11 @@ from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
 from fedkd.flower.app_bundle import EXPERIMENT_KEY, bundle
 from fedkd.flower.internals import set_message_id, task_identity
-from fedkd.site.handler import Desk
+from fedkd.site.handler import MessageHandler
 from fedkd.site.settings import SiteConfig
 
 Sites = Callable[..., SiteConfig]
-OpenDesk = Callable[[SiteConfig], Desk]
+MakeHandler = Callable[[SiteConfig], MessageHandler]
 Federate = Callable[..., FederationResult]
 
 
@@ -44,18 +44,22 @@ def changed(config: ExperimentConfig, **sections: dict[str, Any]) -> ExperimentC
     return parse_config(values)
 
 
-def refusal(federate: Federate, config: ExperimentConfig, desk: Desk, sent: bytes | None = None) -> str:
-    """How the server learns that none of three seats, all at one desk, takes part."""
+def refusal(federate: Federate, config: ExperimentConfig, handler: MessageHandler, sent: bytes | None = None) -> str:
+    """What the server is told when none of three clients, all with one handler, takes part."""
     with pytest.raises(RoundError) as caught:
-        federate(config, [desk] * 3, sent)
+        federate(config, [handler] * 3, sent)
     return str(caught.value)
 
 
 def test_sites_give_the_bits_of_the_simulation(
-    simulated: ExperimentConfig, deployed: ExperimentConfig, make_site: Sites, open_desk: OpenDesk, federate: Federate
+    simulated: ExperimentConfig,
+    deployed: ExperimentConfig,
+    make_site: Sites,
+    make_handler: MakeHandler,
+    federate: Federate,
 ) -> None:
     sites = [make_site(client) for client in range(3)]
-    result = federate(deployed, [open_desk(site) for site in sites])
+    result = federate(deployed, [make_handler(site) for site in sites])
     assert bits(result) == bits(simulate(simulated, Observer()))
     lines = audit(sites[0])
     assert [(line["asked"], line["round"], line["released"]) for line in lines] == [
@@ -68,12 +72,12 @@ def test_sites_give_the_bits_of_the_simulation(
 
 
 def test_a_masked_sum_over_sites(
-    deployed: ExperimentConfig, make_site: Sites, open_desk: OpenDesk, federate: Federate
+    deployed: ExperimentConfig, make_site: Sites, make_handler: MakeHandler, federate: Federate
 ) -> None:
     policy = {"require_secure_aggregation": True, "minimum_cohort": 3}
     sites = [make_site(client, policy=policy) for client in range(3)]
     masked = changed(deployed, secure_aggregation={"enabled": True}, run={"rounds": 1})
-    (record,) = federate(masked, [open_desk(site) for site in sites]).history
+    (record,) = federate(masked, [make_handler(site) for site in sites]).history
     assert record.replied == (0, 1, 2)
     released = [line["released"] for line in audit(sites[0])]
     assert "masked logits" in released
@@ -83,18 +87,22 @@ def test_a_masked_sum_over_sites(
 
 
 def test_a_client_goes_on_where_it_was_stopped(
-    simulated: ExperimentConfig, deployed: ExperimentConfig, make_site: Sites, open_desk: OpenDesk, federate: Federate
+    simulated: ExperimentConfig,
+    deployed: ExperimentConfig,
+    make_site: Sites,
+    make_handler: MakeHandler,
+    federate: Federate,
 ) -> None:
-    """FedMD's clients keep their models: a desk that is opened anew for every message must find them on disk."""
+    """FedMD's clients keep their models: a handler that is made anew for each message finds them on disk."""
     fedmd = changed(deployed, method={"name": "fedmd"}, run={"rounds": 2})
     sites = [make_site(client) for client in range(3)]
 
-    class Restarting(Desk):
+    class Restarting(MessageHandler):
         def __init__(self, site: SiteConfig) -> None:
             self._site = site
 
         def answer(self, *asked: Any) -> Any:
-            return open_desk(self._site).answer(*asked)
+            return make_handler(self._site).answer(*asked)
 
     result = federate(fedmd, [Restarting(site) for site in sites])
     expected = simulate(changed(simulated, method={"name": "fedmd"}, run={"rounds": 2}), Observer())
@@ -102,23 +110,23 @@ def test_a_client_goes_on_where_it_was_stopped(
 
 
 def test_another_bundle_is_refused(
-    deployed: ExperimentConfig, make_site: Sites, open_desk: OpenDesk, federate: Federate
+    deployed: ExperimentConfig, make_site: Sites, make_handler: MakeHandler, federate: Federate
 ) -> None:
     tampered = bundle() + b"\0"
     site = make_site()
-    told = refusal(federate, deployed, open_desk(site), tampered)
+    told = refusal(federate, deployed, make_handler(site), tampered)
     assert "policy: client 0: PolicyError: allowed_bundles: the app's bundle has SHA-256 " in told
     assert hashlib.sha256(tampered).hexdigest()[:16] in told
     assert all("allowed_bundles" in line["refused"] for line in audit(site))
 
 
 def test_a_bundle_that_the_policy_names_is_served(
-    deployed: ExperimentConfig, make_site: Sites, open_desk: OpenDesk, federate: Federate
+    deployed: ExperimentConfig, make_site: Sites, make_handler: MakeHandler, federate: Federate
 ) -> None:
     other = bundle() + b"\0"
     policy = {"allowed_bundles": [hashlib.sha256(other).hexdigest()]}
-    desks = [open_desk(make_site(client, policy=policy)) for client in range(3)]
-    assert federate(deployed, desks, other).history[-1].completed
+    handlers = [make_handler(make_site(client, policy=policy)) for client in range(3)]
+    assert federate(deployed, handlers, other).history[-1].completed
 
 
 @pytest.mark.parametrize(
@@ -127,7 +135,7 @@ def test_a_bundle_that_the_policy_names_is_served(
         ({"require_secure_aggregation": True}, {}, "require_secure_aggregation: the server would see"),
         ({"minimum_cohort": 2}, {}, "minimum_cohort: the server would see"),
         ({"minimum_cohort": 3}, {"secure_aggregation": {"enabled": True, "minimum_cohort": 2}}, "minimum_cohort is 2"),
-        ({}, {"method": {"name": "fedavg"}}, "allow_weights: with fedavg the model itself leaves"),
+        ({}, {"method": {"name": "fedavg"}}, "allow_weights: fedavg sends the weights of the model"),
         ({"maximum_queries_per_round": 19}, {}, "maximum_queries_per_round: 20 public samples in a round; at most 19"),
     ],
 )
@@ -137,11 +145,11 @@ def test_what_the_policy_does_not_allow_is_refused(
     words: str,
     deployed: ExperimentConfig,
     make_site: Sites,
-    open_desk: OpenDesk,
+    make_handler: MakeHandler,
     federate: Federate,
 ) -> None:
     site = make_site(policy=policy)
-    told = refusal(federate, changed(deployed, **sections), open_desk(site))
+    told = refusal(federate, changed(deployed, **sections), make_handler(site))
     assert words in told
     assert told.isprintable()
     assert words in audit(site)[-1]["refused"]
@@ -149,21 +157,21 @@ def test_what_the_policy_does_not_allow_is_refused(
 
 
 def test_rounds_are_counted_over_the_life_of_the_state(
-    deployed: ExperimentConfig, make_site: Sites, open_desk: OpenDesk, federate: Federate
+    deployed: ExperimentConfig, make_site: Sites, make_handler: MakeHandler, federate: Federate
 ) -> None:
     sites = [make_site(0, policy={"maximum_rounds": 1}), make_site(1), make_site(2)]
-    first, second = federate(deployed, [open_desk(site) for site in sites]).history
+    first, second = federate(deployed, [make_handler(site) for site in sites]).history
     assert (first.replied, second.replied) == ((0, 1, 2), (1, 2))
     (refused,) = second.refused
     assert (refused.client, refused.reason) == (0, "policy")
     assert "maximum_rounds: this is round 2 here; at most 1" in refused.detail
-    again = federate(changed(deployed, run={"rounds": 1}), [open_desk(site) for site in sites])
-    assert again.history[0].replied == (1, 2)  # opened anew, it remembers
+    again = federate(changed(deployed, run={"rounds": 1}), [make_handler(site) for site in sites])
+    assert again.history[0].replied == (1, 2)  # a new handler remembers
 
 
 @pytest.mark.parametrize("key", ["method.name", "student.model", "clients.models"])
 def test_code_by_an_import_path_is_not_even_looked_for(
-    key: str, deployed: ExperimentConfig, make_site: Sites, open_desk: OpenDesk
+    key: str, deployed: ExperimentConfig, make_site: Sites, make_handler: MakeHandler
 ) -> None:
     values = deployed.model_dump(mode="json")
     section, name = key.split(".")
@@ -172,21 +180,25 @@ def test_code_by_an_import_path_is_not_even_looked_for(
         message = Message(RecordDict(), 1, "query.hello")
         set_message_id(message, "1")
         context = Context(1, 1, {}, RecordDict(), {EXPERIMENT_KEY: json.dumps(values)})
-        reply = open_desk(make_site()).answer(message, context, bundle())
+        reply = make_handler(make_site()).answer(message, context, bundle())
     assert reply.has_error()
     assert f"own_code: {key} = 'no_such:thing' is an import path" in str(reply.error.reason)
 
 
 def test_an_experiment_of_another_federation_is_refused(
-    simulated: ExperimentConfig, deployed: ExperimentConfig, make_site: Sites, open_desk: OpenDesk, federate: Federate
+    simulated: ExperimentConfig,
+    deployed: ExperimentConfig,
+    make_site: Sites,
+    make_handler: MakeHandler,
+    federate: Federate,
 ) -> None:
-    assert "data.source: 'digits'; at a site it is 'sites'" in refusal(federate, simulated, open_desk(make_site()))
-    other = open_desk(make_site(num_clients=4))
+    assert "data.source: 'digits'; at a site it is 'sites'" in refusal(federate, simulated, make_handler(make_site()))
+    other = make_handler(make_site(num_clients=4))
     assert "num_clients: clients.number is 3; here it is 4" in refusal(federate, deployed, other)
 
 
 def test_names_of_a_sites_files_stay_at_the_site(
-    deployed: ExperimentConfig, make_site: Sites, open_desk: OpenDesk
+    deployed: ExperimentConfig, make_site: Sites, make_handler: MakeHandler
 ) -> None:
     labelled = deployed.data.public.model_copy(update={"labelled": True})
     needs_labels = changed(deployed, data={"public": labelled.model_dump()})
@@ -195,22 +207,22 @@ def test_names_of_a_sites_files_stay_at_the_site(
         message = Message(RecordDict(), 1, "query.hello")
         set_message_id(message, "1")
         context = Context(1, 1, {}, RecordDict(), {EXPERIMENT_KEY: needs_labels.model_dump_json()})
-        told = str(open_desk(site).answer(message, context, bundle()).error.reason)
-    assert "DataError; the log of this site says more" in told
+        told = str(make_handler(site).answer(message, context, bundle()).error.reason)
+    assert "DataError; see the log of this site" in told
     assert str(Path(site.private)) not in told
 
 
 def test_a_site_with_another_public_set_takes_no_part(
-    deployed: ExperimentConfig, make_site: Sites, open_desk: OpenDesk, federate: Federate, trial: Path
+    deployed: ExperimentConfig, make_site: Sites, make_handler: MakeHandler, federate: Federate, trial: Path
 ) -> None:
     elsewhere = str(trial / "client-1" / "private")
-    desks = [open_desk(make_site(0, public=elsewhere)), open_desk(make_site(1)), open_desk(make_site(2))]
-    (record, *_) = federate(deployed, desks).history
+    handlers = [make_handler(make_site(0, public=elsewhere)), make_handler(make_site(1)), make_handler(make_site(2))]
+    (record, *_) = federate(deployed, handlers).history
     assert record.selected == (1, 2)
 
 
-def test_a_parcel_that_cannot_be_opened_is_refused_and_what_comes_without_one_is_answered_without(
-    deployed: ExperimentConfig, make_site: Sites, open_desk: OpenDesk
+def test_a_message_that_cannot_be_unpacked_is_refused_and_an_unpacked_one_gets_an_unpacked_reply(
+    deployed: ExperimentConfig, make_site: Sites, make_handler: MakeHandler
 ) -> None:
     site = make_site()
     context = Context(1, 1, {}, RecordDict(), {EXPERIMENT_KEY: deployed.model_dump_json()})
@@ -219,14 +231,14 @@ def test_a_parcel_that_cannot_be_opened_is_refused_and_what_comes_without_one_is
         broken, whole = (
             Message(content, 5, "train", group_id="1")
             for content in (
-                RecordDict({"parcel-0": ConfigRecord({"records": b"?"})}),
+                RecordDict({"packed-0": ConfigRecord({"records": b"?"})}),
                 instruction_to_records(instruction),
             )
         )
         for message in (broken, whole):
             set_message_id(message, "m")
-        desk = open_desk(site)
-        refused, answered = (desk.answer(message, context, bundle()) for message in (broken, whole))
-    assert "PayloadError: malformed: the parcel cannot be read" in refused.error.reason
+        handler = make_handler(site)
+        refused, answered = (handler.answer(message, context, bundle()) for message in (broken, whole))
+    assert "PayloadError: malformed: the packed message cannot be read" in refused.error.reason
     assert "logits" in answered.content.array_records
     assert ["refused" in line for line in audit(site)] == [True, False]

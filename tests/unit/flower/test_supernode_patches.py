@@ -1,4 +1,4 @@
-"""A SuperNode looks often while a run is going, and as rarely as Flower's own afterwards."""
+"""A SuperNode polls often while a run is going, and afterwards as rarely as Flower's own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedkd.site import supernode_patches
+from fedkd.flower import supernode_patches
 
 
 def message(name: str, reply_to: str = "") -> Any:
@@ -61,7 +61,7 @@ def test_both_halves_of_flowers_loop_see_one_state(monkeypatch: pytest.MonkeyPat
     assert seen[0] is seen[1]
 
 
-def test_it_is_hasty_while_messages_come(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_waits_for_less_while_messages_come(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=0.0, slept=[])
 
     def sleep(seconds: float) -> None:
@@ -69,17 +69,17 @@ def test_it_is_hasty_while_messages_come(monkeypatch: pytest.MonkeyPatch) -> Non
         clock.slept.append(seconds)
 
     monkeypatch.setattr(supernode_patches, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
-    hasty = supernode_patches.HastyTime()
-    hasty.sleep(3)
+    waits = supernode_patches.ShorterWaits()
+    waits.sleep(3)
     assert clock.slept == [0.25]
     clock.now = 200.0
-    hasty.sleep(3)
+    waits.sleep(3)
     assert clock.slept[-1] == 3
-    hasty.sleep(0.5)  # waits for a reply: there was a message
+    waits.sleep(0.5)  # waits for a reply: there was a message
     assert clock.slept[-1] == pytest.approx(0.5 / 12)
     clock.now = 320.0
-    hasty.sleep(3)
+    waits.sleep(3)
     assert clock.slept[-1] == 0.25
     clock.now = 325.0
-    hasty.sleep(3)
+    waits.sleep(3)
     assert clock.slept[-1] == 3

@@ -10,10 +10,10 @@ from flwr.proto.runtime_pb2 import AcquireTaskResponse
 from flwr.supercore.inflatable import inflatable_utils
 from flwr.supercore.inflatable.inflatable_protobuf_utils import make_pull_object_fn_protobuf
 
-from fedkd.site import flower_runtime
+from fedkd.flower import task_queue
 
 
-class Courier:
+class SuperNode:
     """The Runtime API of a SuperNode with tasks, and with one object that comes at the third look, or never."""
 
     def __init__(self, tokens: list[str], comes: bool) -> None:
@@ -34,39 +34,39 @@ class Courier:
 
 @pytest.fixture
 def queue_of(monkeypatch: pytest.MonkeyPatch):
-    def make(courier: Courier) -> flower_runtime.TaskQueue:
-        monkeypatch.setattr(flower_runtime.TaskQueue, "_connect", lambda _: courier)
-        return flower_runtime.TaskQueue("127.0.0.1:1")
+    def make(supernode: SuperNode) -> task_queue.TaskQueue:
+        monkeypatch.setattr(task_queue.TaskQueue, "_connect", lambda _: supernode)
+        return task_queue.TaskQueue("127.0.0.1:1")
 
     return make
 
 
-def pull(courier: Courier, queue: flower_runtime.TaskQueue) -> dict[str, bytes]:
-    watched = flower_runtime._Watched(courier, queue.another_waits)
+def pull(supernode: SuperNode, queue: task_queue.TaskQueue) -> dict[str, bytes]:
+    watched = task_queue._Watched(supernode, queue.another_waits)
     fetch = make_pull_object_fn_protobuf(watched.PullObject, None, 1)
     return inflatable_utils.pull_objects(["a"], fetch, initial_backoff=0.01)
 
 
 def test_what_comes_late_is_waited_for(queue_of) -> None:
-    courier = Courier([], comes=True)
-    assert pull(courier, queue_of(courier)) == {"a": b"x"}
+    supernode = SuperNode([], comes=True)
+    assert pull(supernode, queue_of(supernode)) == {"a": b"x"}
 
 
-def test_a_message_that_never_came_makes_room_for_the_next(queue_of) -> None:
-    courier = Courier(["next"], comes=False)
-    queue = queue_of(courier)
-    with pytest.raises(flower_runtime.MessageLostError):
-        pull(courier, queue)
+def test_a_message_that_never_came_gives_way_to_the_next(queue_of) -> None:
+    supernode = SuperNode(["next"], comes=False)
+    queue = queue_of(supernode)
+    with pytest.raises(task_queue.MessageLostError):
+        pull(supernode, queue)
     assert queue.take() == "next"
     assert queue.take() is None
 
 
 def test_without_another_it_is_waited_for(queue_of) -> None:
-    courier = Courier([], comes=False)
-    watched = flower_runtime._Watched(courier, queue_of(courier).another_waits)
+    supernode = SuperNode([], comes=False)
+    watched = task_queue._Watched(supernode, queue_of(supernode).another_waits)
     with pytest.raises(inflatable_utils.ObjectUnavailableError):
         make_pull_object_fn_protobuf(watched.PullObject, None, 1)("a")
 
 
 def test_everything_else_is_the_clients_own() -> None:
-    assert flower_runtime._Watched(SimpleNamespace(PullTaskInput=7), lambda: False).PullTaskInput == 7
+    assert task_queue._Watched(SimpleNamespace(PullTaskInput=7), lambda: False).PullTaskInput == 7

@@ -1,6 +1,9 @@
-"""Flower's Runtime API as its executor of client apps sees it: one task is one message that waits for its reply.
+"""The tasks of a SuperNode, taken through Flower's Runtime API. A task is a message that needs a reply.
 
-Private to Flower, as `engines/internals.py` is, and pinned by the same test.
+Flower's own executor starts a process for each task, which loads torch, the data and the model again, and imports the
+app that came with the message.
+
+Can go when Flower lets a running process answer the messages of a SuperNode with an app of its own.
 """
 
 from __future__ import annotations
@@ -33,12 +36,12 @@ _COMPONENT = "flwr-clientapp"
 
 @dataclass(frozen=True)
 class Task:
-    """A message, and what came with it.
+    """A message and what came with it.
 
     Attributes:
-        message: the server's.
-        context: of the run; its state is empty, as a site keeps its own.
-        bundle: the app that the server wants to be run.
+        message: the message of the server.
+        context: the context of the run. Its state is empty: a site stores the state itself.
+        bundle: the app that the server wants to run.
     """
 
     message: Message
@@ -47,11 +50,11 @@ class Task:
     _client: RuntimeHttpClient
 
     def reply(self, message: Message) -> None:
-        """Hand the reply to the courier.
+        """Give the reply to the SuperNode.
 
         Raises:
-            MessageLostError: the run ended meanwhile, and the courier has dropped what it had of the reply.
-            EngineError: the courier does not take it; it waits for a reply before it fetches the next message.
+            MessageLostError: the run has ended meanwhile, and the SuperNode has dropped its part of the reply.
+            EngineError: the SuperNode does not accept the reply. It fetches no further message without one.
         """
         try:
             push_message(self._client, message, self.context)
@@ -64,13 +67,13 @@ class Task:
 
 
 class MessageLostError(Exception):
-    """A message that the SuperNode announced and never received, or whose reply it drops, as the run has ended or the
-    SuperLink was away.
+    """The SuperNode announced a message and never received it, or drops the reply to it: the run has ended, or the
+    SuperLink was not reachable.
     """
 
 
 class TaskQueue:
-    """The tasks of one SuperNode, which fetches one message at a time: where one waits, those before it are over.
+    """The tasks of one SuperNode. It fetches one message at a time, so a new task means that all earlier ones are over.
 
     Args:
         address: host:port of its Runtime API, on this machine.
@@ -83,13 +86,13 @@ class TaskQueue:
         self._lock = threading.Lock()
 
     def take(self) -> str | None:
-        """Claim the next task; returns its token, or `None` where none waits or nobody answers."""
+        """Claim the next task; return its token, or `None` if there is no task or the SuperNode does not answer."""
         with self._lock:
             token, self._waiting = self._waiting or self._claim(), None
             return token
 
     def another_waits(self) -> bool:
-        """Whether there is a next task; `take` returns it."""
+        """Return whether there is a next task; `take` will return it."""
         with self._lock:
             self._waiting = self._waiting or self._claim()
             return self._waiting is not None
@@ -104,11 +107,11 @@ class TaskQueue:
 
     @contextmanager
     def open(self, token: str) -> Iterator[Task]:
-        """Fetch a task, and say that it is being worked on while the block runs.
+        """Fetch a task, and send heartbeats for it while the block runs.
 
         Raises:
-            MessageLostError: its content does not come any more.
-            EngineError: it cannot be fetched.
+            MessageLostError: the content of the message will not arrive.
+            EngineError: the task cannot be fetched.
         """
         with closing(self._connect(token)) as client:
             beats = HeartbeatSender(lambda: _still_ours(client))
@@ -125,7 +128,7 @@ class TaskQueue:
                 beats.stop()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._client.close()
 
     def _connect(self, token: str | None = None) -> RuntimeHttpClient:
@@ -136,11 +139,11 @@ class TaskQueue:
 
 
 class _Watched:
-    """A client of the Runtime API that gives a message up once another waits; Flower's function goes on for hours.
+    """A client of the Runtime API that gives a message up when there is another one; Flower would retry for hours.
 
     Args:
-        client: the API's.
-        another_waits: whether there is a next task.
+        client: the client that is wrapped.
+        another_waits: returns whether there is a next task.
     """
 
     def __init__(self, client: RuntimeHttpClient, another_waits: Callable[[], bool]) -> None:
@@ -150,7 +153,7 @@ class _Watched:
         return getattr(self._client, name)
 
     def PullObject(self, request: PullObjectRequest) -> PullObjectResponse:
-        """Fetch a part of the message, if it is there."""
+        """Fetch an object of the message, if it is there."""
         answer = self._client.PullObject(request)
         if not answer.object_available and self._another_waits():
             raise MessageLostError("the SuperNode has gone on without having received this message")
@@ -158,7 +161,7 @@ class _Watched:
 
 
 def _still_ours(client: RuntimeHttpClient) -> bool:
-    """Flower's own heartbeat ends the process where the task has been given up; here the reply then finds no taker."""
+    """Send a heartbeat. Flower's own function ends the process if the task was given up; ours only logs it."""
     try:
         if not client.SendTaskHeartbeat(SendTaskHeartbeatRequest()).success:
             logger.warning("the SuperNode has given the message up")
