@@ -7,6 +7,7 @@
     rounds.jsonl          one round a line, on disk as soon as it is over
     run.json              the whole run, written when its rounds are over, and once more with the baselines
     student.safetensors   the global model
+    arrays/               what clients sent and the teacher, by round, where `run.save` asks; see `round_arrays`
     plots/*.svg  report.html  tensorboard/
     snapshots/            what resuming needs, while rounds are left; see `snapshots`
 
@@ -37,6 +38,7 @@ from fedkd.records import PartitionRecord, RoundRecord, RunRecord
 from fedkd.storage import round_log, tensors
 from fedkd.storage.files import naming_failures, read_bytes, read_json_object, read_record, to_toml, write_atomically
 from fedkd.storage.folder_lock import is_locked, locked
+from fedkd.storage.round_arrays import RoundArraysStore
 from fedkd.storage.snapshots import SnapshotStore
 
 
@@ -64,6 +66,7 @@ class RunStore:
         self.plots_path = path / "plots"
         self.report_path = path / "report.html"
         self.tensorboard_path = path / "tensorboard"
+        self.arrays = RoundArraysStore(path / "arrays")
         self.snapshots = SnapshotStore(path / "snapshots")
 
     @classmethod
@@ -167,7 +170,8 @@ class RunStore:
         return round_log.read_rounds(self.rounds_path)
 
     def keep_rounds(self, rounds: int) -> tuple[RoundRecord, ...]:
-        """Forget what came after the first `rounds` rounds, and return those."""
+        """Forget what came after the first `rounds` rounds, their arrays too, and return those rounds."""
+        self.arrays.keep(rounds)
         return round_log.keep_rounds(self.rounds_path, rounds)
 
     def write_run(self, run: RunRecord) -> None:
