@@ -71,6 +71,7 @@ def check_combinations(config: ExperimentConfig) -> None:
     if config.data.source == SITES:
         _check_sites(config)
     config.payload.seam()
+    _check_saved(config, built)
     _check_attack(config)
     if config.secure_aggregation.enabled:
         _check_secure_aggregation(config, built)
@@ -141,6 +142,24 @@ def _check_attack(config: ExperimentConfig) -> None:
         raise ConfigError(
             "attack.clients", list(attack.clients), f"none with data.source = {SITES!r}: lies are simulated"
         )
+
+
+def _check_saved(config: ExperimentConfig, built: Method | None) -> None:
+    """Refuse to keep arrays that no round would have."""
+    saved, name = set(config.run.save), config.method.name
+    if config.secure_aggregation.enabled and saved & {"rows", "clients"}:
+        allowed = "teacher alone with secure_aggregation.enabled: the server sees a sum, and nothing of one client"
+        raise ConfigError("run.save", list(config.run.save), allowed)
+    absent: dict[str, str] = {}
+    if built is None or built.rows_upload is None:
+        absent["rows"] = "whose clients send no rows"
+    if built is None or built.aggregate is None:
+        absent["teacher"] = "which has no teacher"
+    if built is not None and not built.sends_model:
+        absent["clients"] = "whose clients send no weights"
+    for each in config.run.save:
+        if each in absent:
+            raise ConfigError("run.save", list(config.run.save), f"without {each!r} with {name}, {absent[each]}")
 
 
 def _check_sites(config: ExperimentConfig) -> None:

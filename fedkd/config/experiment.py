@@ -22,9 +22,10 @@ from fedkd.errors import ConfigError
 from fedkd.methods import MethodConfig, method_config_type
 from fedkd.methods.fkd import FkdConfig
 from fedkd.models.config import ModelName
+from fedkd.parts import PartConfig
 from fedkd.payload import PayloadConfig
 from fedkd.training.config import TrainingConfig
-from fedkd.types import Section
+from fedkd.types import Section, is_import_path
 
 
 class RunFolderConfig(Section):
@@ -59,6 +60,24 @@ class RunConfig(RunFolderConfig):
         description="every so many rounds, and in the last, clients also answer on the global test split, "
         "to measure them and the ensemble teacher; 0: never",
     )
+    save: tuple[Literal["rows", "teacher", "clients"], ...] = Field(
+        (),
+        strict=False,
+        description="arrays of every completed round to keep in the run folder; rows: what each client sent; teacher: "
+        "what the student learns from; clients: the weights that each client sent",
+    )
+    observers: tuple[PartConfig, ...] = Field(
+        (), strict=False, description="who else is told how the run goes: package.module:Observer, with its arguments"
+    )
+
+    @field_validator("observers")
+    @classmethod
+    def _import_paths(cls, observers: tuple[PartConfig, ...]) -> tuple[PartConfig, ...]:
+        """Check the form alone: clients read the configuration, too, and need not have the module."""
+        for observer in observers:
+            if not is_import_path(observer.name):
+                raise ValueError(f"{observer.name!r} is no import path; package.module:Observer")
+        return observers
 
 
 class ClientsConfig(Section):
