@@ -89,7 +89,8 @@ def _write_home(folder: Path, port: int, config: ExperimentConfig, arrays: bool)
     _write_toml(folder / "config.toml", {"superlink": {"default": _CONNECTION, _CONNECTION: connection}})
     run_config = {EXPERIMENT_KEY: config.model_dump_json(), QUEUE_KEY: str(queue), ARRAYS_KEY: arrays}
     _write_toml(folder / "run.toml", run_config)
-    manifest = app_manifest("fedkd.engines.flower_relay:app", **{QUEUE_KEY: "", ARRAYS_KEY: False})
+    defaults: dict[str, str | bool] = {QUEUE_KEY: "", ARRAYS_KEY: False}
+    manifest = app_manifest("fedkd.engines.flower_relay:app", **defaults)
     _write_toml(app / "pyproject.toml", manifest)
     return FileQueue(queue)
 
