@@ -77,7 +77,7 @@ def test_the_teacher_is_sharpened_after_it_was_aggregated(
     make_config: Make, federate: Any, payloads: Any, secure: dict[str, Any]
 ) -> None:
     """Entropy reduction is softmax(mean of probabilities / T) (Itahara et al. 2021, eq. 13)."""
-    method = {"aggregator": "mean_probabilities", "sharpening": "entropy_reduction", "era_temperature": 0.1}
+    method = {"aggregator": "mean_probabilities", "refine": [{"name": "entropy_reduction", "temperature": 0.1}]}
     config = make_config(run={"rounds": 2}, clients=TWO_ARCHITECTURES, method=method, secure_aggregation=secure)
     _, teacher_NC = payloads.teacher(federate(config, answer=scripted).grid.asked(2)[1])
     probs = [softmax(scripted_logits(client, NUM_PUBLIC), axis=1) for client in range(4)]
