@@ -20,7 +20,7 @@ from benchmarks.stock_flower import run_stock
 from fedkd.config.experiment import load_config
 from fedkd.data.federated import load_federated_data
 from fedkd.federation.client_app import EXPERIMENT_KEY
-from fedkd.federation.client_app import app as client_app
+from fedkd.engines.absence import app as client_app
 from fedkd.federation.server_app import FederationResult, build_server_app
 
 METHODS = ("fedavg", "fkd")

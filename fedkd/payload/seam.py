@@ -5,7 +5,8 @@
     server   arrays ── codec ── check, bound ──▶ rows
 
 Guarantees:
-    - Nothing that is not finite leaves, and nothing that is not finite or not of the spec's shape, keys and weights enters.
+    - Nothing that is not finite leaves, and nothing that is not finite or not of the spec's shape, keys and weights
+      enters.
     - No value beyond the spec's bound, as the steps leave it, leaves or enters: the server bounds, too.
     - A client's step draws from a generator of that client and round alone.
 """

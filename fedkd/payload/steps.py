@@ -1,8 +1,8 @@
 """Steps: what is done to rows between the upload that made them and the codec: clip norms, add noise, lie.
 
-The place is the same for all, in clear and under masks. A step says what it does to the spec (`after`), so that the server
-knows the bound of what arrives, and what it did for the privacy of the client (`event`), so that an accountant can add up
-without seeing a value.
+The place is the same for all, in clear and under masks. A step says what it does to the spec (`after`), so that the
+server knows the bound of what arrives, and what it did for the privacy of the client (`event`), so that an accountant
+can add up without seeing a value.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class ClipNorm(Step):
 class GaussianNoise(Step):
     """Add N(0, (noise_multiplier · S)²) to every value, S the largest L2 norm of a row.
 
-    Whether or not the client sent this row is then hidden by a Gaussian mechanism with that noise multiplier (Dwork & Roth
-    2014, app. A). Rows compose, those of one message as those of all rounds.
+    Whether or not the client sent this row is then hidden by a Gaussian mechanism with that noise multiplier (Dwork &
+    Roth 2014, app. A). Rows compose, those of one message as those of all rounds.
     """
 
     noise_multiplier: float

@@ -185,7 +185,7 @@ def test_its_possible_neighbour_is_not(name: str) -> None:
 def _holds(config: Any, values: Any) -> bool:
     """Whether every value that was given is in the configuration."""
     if not isinstance(values, dict):
-        return bool(config == values)
+        return bool(config in (values, {"name": values}))  # a part's name alone stands for its table
     return all(_holds(config[key], value) for key, value in values.items())
 
 

@@ -12,10 +12,11 @@ import torch
 from flwr.app import Context, Message, RecordDict
 
 from fedkd.config.experiment import ExperimentConfig
+from fedkd.engines.absence import app, simulated_absence
 from fedkd.engines.simulation import run_config_of
 from fedkd.errors import PayloadError
 from fedkd.federation.client import Client
-from fedkd.federation.client_app import app, build_client_app, compose_client, simulated_absence
+from fedkd.federation.client_app import build_client_app, compose_client
 from fedkd.federation.messages import (
     HELLO,
     TRAIN,

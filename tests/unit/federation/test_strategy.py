@@ -191,7 +191,7 @@ def test_bytes_up_shrink_with_the_encoding(make_config: Make, federate: Any, enc
 
 
 def test_a_masked_round_counts_the_bytes_of_all_its_stages(make_config: Make, federate: Any) -> None:
-    """The largest part is each client's vector: 32 bits a value on public and test samples, the latter counted apart."""
+    """The largest part is each client's vector: 32 bits a value on public and on test samples; these count apart."""
     (record,) = federate(make_config(secure_aggregation=MASKED)).result.history
     assert record.bytes.evaluation == 4 * 40 * 10 * 4
     assert record.bytes.up + record.bytes.evaluation == sum(record.secure_sum.bytes_up.values())

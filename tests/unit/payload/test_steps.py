@@ -53,12 +53,14 @@ def test_noise_is_a_function_of_the_generator():
 
 def test_noise_without_a_bound_is_refused():
     """Its size would be infinite."""
-    with pytest.raises(ConfigError, match="payload.clip"):
+    with pytest.raises(ConfigError, match=r"payload\.clip"):
         GaussianNoise(0.5).after(RowsSpec("public", 4))
 
 
 def test_rotated_logits_are_the_same_numbers_one_class_further():
-    """The largest, of class 2, goes to class 0, the second; that one's to class 3; the least one's class gets the third."""
+    """The largest, of class 2, goes to class 0, the second; that one's to class 3; the least one's class gets the
+    third.
+    """
     lied = RotateLogits()(rows([[3.0, -1.0, 5.0, 0.0]]), SPEC, RNG)
     assert lied.values_ND.tolist() == [[5.0, 0.0, -1.0, 3.0]]
 
