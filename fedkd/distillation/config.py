@@ -9,7 +9,9 @@ from pydantic import Field, field_validator
 from fedkd.losses.kd import SoftLossName
 from fedkd.losses.relational import RELATIONS
 from fedkd.models.config import ModelName
+from fedkd.parts import PartConfig
 from fedkd.training.config import OptimizerSection
+from fedkd.training.optimizers import OptimizerPart
 from fedkd.types import Section
 
 
@@ -18,7 +20,7 @@ class DistillationConfig(OptimizerSection):
 
     epochs: int = Field(5, ge=0, description="passes over the public samples of the round")
     batch_size: int = Field(64, ge=1, description="public samples per step")
-    optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="which optimiser")
+    optimizer: OptimizerPart = Field(PartConfig(name="adam"), description="sgd, adam, adamw, or package.module:factory")
     learning_rate: float = Field(0.001, gt=0, description="step size")
     loss: SoftLossName = Field("kl", description="soft loss: a divergence of distributions, or a distance of logits")
 

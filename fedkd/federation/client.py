@@ -21,6 +21,7 @@ from fedkd.payload import PayloadSeam
 from fedkd.secure_aggregation import Credentials
 from fedkd.seeding import derive_seed
 from fedkd.training.evaluation import predict_logits
+from fedkd.training.local_terms import Proximal
 from fedkd.training.loop import train_supervised
 from fedkd.types import FloatArray
 
@@ -139,7 +140,9 @@ class Client:
             self.config.training,
             num_classes=self.workspace.data.num_classes,
             seed=self._seed(instruction, "training"),
-            proximal_mu=self.method.proximal_mu,
+            terms=(Proximal(self.method.proximal_mu),) if self.method.proximal_mu else (),
+            server_round=instruction.server_round,
+            num_rounds=self.config.run.rounds,
         )
         trained = time.perf_counter()
         logits_NC = None
@@ -176,7 +179,8 @@ class Client:
                 label_smoothing=method.label_smoothing,
                 terms=relation_terms(method.digestion.terms),
             )
-            distiller.distil(batch, self._seed(instruction, "digestion"))
+            seed, num_rounds = self._seed(instruction, "digestion"), self.config.run.rounds
+            distiller.distil(batch, seed, instruction.server_round, num_rounds)
 
     def _follows(self, model: nn.Module, instruction: TrainInstruction) -> bool:
         """Whether the client answers through the batch norm of the student that it has just adopted; not through that

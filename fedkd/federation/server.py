@@ -231,7 +231,7 @@ class Server:
     def _distil(self, outcome: Outcome, server_round: int, indices_N: IndexArray, teacher_NC: FloatArray) -> None:
         seed = derive_seed(self._config.run.seed, "server", "round", server_round, "distillation")
         student, reports = self._config.student.model, {}
-        task = DistillationTask(self._config, student, self._models[student], indices_N, teacher_NC, seed)
+        task = DistillationTask(self._config, student, self._models[student], indices_N, teacher_NC, seed, server_round)
         outcome.temperature_choice = self._temperature.choose(server_round, task)
         task = replace(task, config=self._temperature.config)
         for architecture, model in self._models.items():

@@ -17,6 +17,20 @@ from fedkd.methods import Method
 from fedkd.site.settings import PolicyConfig, SiteConfig
 from fedkd.site.state import Usage
 
+FREE_TEXTS = frozenset(
+    {
+        "run.output",
+        "run.name",
+        "run.device",
+        "ray.address",
+        "data.root",
+        "data.classes",
+        "data.public.root",
+        "secure_aggregation.identities",
+    }
+)
+"""Keys whose text may hold a colon and names no code. Of every other key a site takes a colon for an import path."""
+
 
 def check_bundle(policy: PolicyConfig, content: bytes) -> None:
     """Refuse any bundle but this installation's, and those that the policy names.
@@ -46,18 +60,19 @@ def check_own_code(experiment: object) -> None:
         values = json.loads(experiment) if isinstance(experiment, str) else None
     except ValueError:
         values = None
-    for key, value in _names(values):
-        if isinstance(value, str) and ":" in value:
-            raise PolicyError("own_code", f"{key} = {value!r} is an import path; a site runs what fedkd brings")
+    for key, text in _texts(values):
+        if ":" in text and key not in FREE_TEXTS:
+            raise PolicyError("own_code", f"{key} = {text!r} is an import path; a site runs what fedkd brings")
 
 
-def _names(values: object) -> Iterator[tuple[str, object]]:
-    for key in ("method.name", "student.model", "clients.models", "data.source", "data.public.source"):
-        value: object = values
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        for each in value if isinstance(value, list) else [value]:
-            yield key, each
+def _texts(value: object, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a nested configuration, with its dotted path; texts of a list have that of the list."""
+    if isinstance(value, str):
+        yield key, value
+    for name, inner in value.items() if isinstance(value, Mapping) else ():
+        yield from _texts(inner, f"{key}.{name}".strip("."))
+    for inner in value if isinstance(value, list) else ():
+        yield from _texts(inner, key)
 
 
 def check_experiment(site: SiteConfig, config: ExperimentConfig, method: Method) -> None:

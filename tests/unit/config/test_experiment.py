@@ -146,7 +146,7 @@ def test_several_problems_are_counted_and_named() -> None:
         ("clients", "dropout_rate", 1, "less than 1"),
         ("clients", "models", [], "at least 1 item"),
         ("training", "learning_rate", float("inf"), "finite"),
-        ("training", "optimizer", "lion", "'adam'"),
+        ("training", "optimizer", "lion", "sgd, adam"),
         ("student", "holdout_fraction", 1, "less than 1"),
         ("method", "temperature", 0, "greater than 0"),
         ("method", "alpha", 1.1, "less than or equal to 1"),

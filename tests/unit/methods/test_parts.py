@@ -165,7 +165,7 @@ def test_defaults_of_each_method():
         FedProxConfig: {"proximal_mu": 0.01},
     }
     digestion = FedMDConfig().digestion
-    assert (digestion.epochs, digestion.batch_size, digestion.optimizer) == (1, 256, "adam")
+    assert (digestion.epochs, digestion.batch_size, digestion.optimizer.name) == (1, 256, "adam")
     assert (digestion.learning_rate, digestion.loss) == (0.001, "l1")
 
 
