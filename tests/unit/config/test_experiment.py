@@ -62,7 +62,7 @@ def test_an_empty_file_means_the_documented_defaults(section: str, tmp_path: Pat
 def test_public_set_and_partition_have_the_documented_defaults() -> None:
     data = parse_config({}).data
     assert (data.public.source, data.public.size, data.public.labelled) == ("same", 400, False)
-    assert (data.partition.kind, data.partition.dirichlet_alpha, data.partition.min_size) == ("dirichlet", 0.3, 10)
+    assert (data.partition.kind.name, data.partition.dirichlet_alpha, data.partition.min_size) == ("dirichlet", 0.3, 10)
 
 
 @pytest.mark.parametrize("method", ["fkd", "fedmd", "feddf", "fedavg", "fedprox"])
