@@ -26,6 +26,7 @@ from fedkd.payload import PayloadSeam
 from fedkd.records import ClientScores, Confusion, Distillation, StudentScore, TeacherScore, TemperatureChoice
 from fedkd.seeding import derive_seed, numpy_rng
 from fedkd.training.evaluation import agreement, balanced_accuracy, confusion, score
+from fedkd.training.metrics import measure
 from fedkd.types import FloatArray
 
 
@@ -40,6 +41,7 @@ class Outcome:
     temperature_choice: TemperatureChoice | None = None
     agreement: float | None = None
     confusion: Confusion | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -258,6 +260,7 @@ class Server:
                 raise RoundError("the student diverged: its loss is not finite; lower the learning rates")
             balanced = balanced_accuracy(student_NC, labels_N)
             outcome.student = StudentScore(accuracy=accuracy, balanced_accuracy=balanced, loss=loss)
+            outcome.metrics |= measure(self._config.run.metrics, "student", student_NC, labels_N)
         teacher_NC = score_clients(outcome, answers)
         if student_NC is not None and teacher_NC is not None:
             outcome.agreement = agreement(student_NC, teacher_NC)
@@ -284,4 +287,5 @@ class Server:
             outcome.ensemble_teacher = TeacherScore(
                 accuracy=score(teacher_NC, labels_N).accuracy, balanced_accuracy=balanced_accuracy(teacher_NC, labels_N)
             )
+            outcome.metrics |= measure(self._config.run.metrics, "ensemble_teacher", teacher_NC, labels_N)
         return teacher_NC
