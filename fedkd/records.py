@@ -196,8 +196,9 @@ class RoundRecord(Record):
     `train_loss` is the clients' mean loss in their last local epoch, `clipped_fraction` the share of their logits that
     the seam clipped; both are means over the clients whose replies were used. `agreement` is the share of the test
     split on which student and ensemble teacher choose the same class; `confusion` is recorded in the last round only,
-    `temperature_choice` in the rounds in which there was one. `privacy_events` are what the steps of the payload did to
-    the rows of each client that took part.
+    `temperature_choice` in the rounds in which there was one. `metrics` holds what `run.metrics` names, on the test
+    split: `"student/<metric>"`, `"ensemble_teacher/<metric>"`. `privacy_events` are what the steps of the payload did
+    to the rows of each client that took part.
     """
 
     server_round: int
@@ -214,6 +215,7 @@ class RoundRecord(Record):
     temperature_choice: TemperatureChoice | None = None
     agreement: float | None = None
     confusion: Confusion | None = None
+    metrics: dict[str, float] = {}
     train_loss: float | None = None
     clipped_fraction: float | None = None
     secure_sum: SecureSum | None = None

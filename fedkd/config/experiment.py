@@ -22,8 +22,10 @@ from fedkd.errors import ConfigError
 from fedkd.methods import MethodConfig, method_config_type
 from fedkd.methods.fkd import FkdConfig
 from fedkd.models.config import ModelName
+from fedkd.parts import PartConfig
 from fedkd.payload import PayloadConfig
 from fedkd.training.config import TrainingConfig
+from fedkd.training.metrics import MetricPart, label_of
 from fedkd.types import Section
 
 
@@ -59,6 +61,20 @@ class RunConfig(RunFolderConfig):
         description="every so many rounds, and in the last, clients also answer on the global test split, "
         "to measure them and the ensemble teacher; 0: never",
     )
+    metrics: tuple[MetricPart, ...] = Field(
+        (),
+        strict=False,
+        description="of student and ensemble teacher on the test split, beside accuracy and loss: top_k_accuracy, "
+        "macro_f1, calibration_error, or package.module:function",
+    )
+
+    @field_validator("metrics")
+    @classmethod
+    def _each_once(cls, metrics: tuple[PartConfig, ...]) -> tuple[PartConfig, ...]:
+        names = [label_of(metric) for metric in metrics]
+        if len(set(names)) < len(names):
+            raise ValueError(f"each metric once; these are {', '.join(names)}")
+        return metrics
 
 
 class ClientsConfig(Section):

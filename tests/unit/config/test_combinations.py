@@ -122,6 +122,11 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
         "data",
         "'same', which holds them apart",
     ),
+    "an augmentation of images for texts": (
+        {"data": {"source": "jsonl"}, "training": {"augmentation": ["flip"]}},
+        "training.augmentation",
+        "none of crop, flip with data.source = 'jsonl', which holds texts",
+    ),
 }
 POSSIBLE: dict[str, dict[str, Any]] = {
     "hard loss with labels": {"student": {"objective": {"alpha": 0.9}}, "data": {"public": {"labelled": True}}},
@@ -154,6 +159,7 @@ POSSIBLE: dict[str, dict[str, Any]] = {
     },
     "relations of samples in one shard": {"student": {"shards": 1, "objective": {"terms": [DISTANCE]}}},
     "shards without relations": {"student": {"shards": 2}},
+    "an augmentation of images": {"training": {"augmentation": ["flip", {"name": "crop", "padding": 1}]}},
     "patience with samples to watch": {"student": {"patience": 2, "holdout_fraction": 0.1}},
     "a student of its own where logits travel": {"student": {"model": "mlp"}, "clients": {"models": ["cnn"]}},
     "one of the clients' models where weights travel": {

@@ -227,7 +227,7 @@ def test_defaults_of_each_method():
         FedProxConfig: {"proximal_mu": 0.01},
     }
     local = FedMDConfig().local_distillation
-    assert (local.epochs, local.batch_size, local.optimizer) == (1, 256, "adam")
+    assert (local.epochs, local.batch_size, local.optimizer.name) == (1, 256, "adam")
     assert local.learning_rate == 0.001
     assert local.objective.model_dump() == ObjectiveConfig(loss="l1").model_dump()
 
