@@ -169,6 +169,43 @@ def test_a_client_moves_towards_the_teacher_before_it_trains(make_config: Make, 
     assert np.abs(after - teacher_NC).mean() < 0.9 * np.abs(before - teacher_NC).mean()
 
 
+HARD = {"data": {"public": {"size": 24, "labelled": True}}, "method": {"alpha": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("base", "change"),
+    [
+        ({}, {"temperature": 4.0}),
+        (HARD, {"alpha": 0.1}),
+        (HARD, {"label_smoothing": 0.3}),
+        ({}, {"digestion": {"loss": "kl", "epochs": 2}}),
+        ({}, {"digestion": {"loss": "kl", "terms": [{"loss": "distance"}]}}),
+    ],
+    ids=lambda value: ",".join(value),
+)
+def test_every_setting_of_learning_from_the_teacher_reaches_the_client(
+    make_config: Make, payloads: Any, base: dict[str, Any], change: dict[str, Any]
+) -> None:
+    def answers(**method: Any) -> bytes:
+        common = {"name": "fedmd", "digestion": {"loss": "kl"}} | base.get("method", {})
+        config = make_config(data=base.get("data", {}), method=common | method, training={"epochs": 0})
+        teacher_NC = np.random.default_rng(0).normal(size=(24, 10)).astype(np.float32)
+        learn = replace(INSTRUCTION, consensus=(INSTRUCTION.public_indices_N, teacher_NC))
+        return bytes(payloads.answers(ask(context_of(config), learn)))
+
+    assert answers() == answers()
+    assert answers() != answers(**change)
+
+
+def test_the_loss_is_that_of_the_last_local_epoch(make_config: Make, payloads: Any) -> None:
+    """It falls with the epochs, on the few samples of a client."""
+    losses = [
+        payloads.reply(ask(context_of(make_config(training={"epochs": epochs})))).metrics.train_loss
+        for epochs in (1, 20)
+    ]
+    assert losses[1] < 0.7 * losses[0]
+
+
 def test_first_models_differ_by_client_and_seed(make_config: Make, payloads: Any) -> None:
     def answers(client: int, seed: int = 0) -> bytes:
         config = make_config(run={"seed": seed}, method={"name": "fedmd"}, training={"epochs": 0})

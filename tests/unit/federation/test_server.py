@@ -178,6 +178,15 @@ def test_public_samples_are_drawn_anew_for_every_round(make_config: Make, federa
     assert not np.array_equal(rounds, drawn(run={"rounds": 3, "seed": 1}))
 
 
+def test_the_teacher_of_the_last_round_is_sent_with_the_samples_that_it_answers(
+    make_config: Make, federate: Any, payloads: Any
+) -> None:
+    grid = federate(make_config(run={"rounds": 4}, method={"name": "fedmd", "public_per_round": 8})).grid
+    for server_round in (2, 3, 4):
+        before = payloads.public_indices(grid.asked(server_round - 1)[0])
+        np.testing.assert_array_equal(payloads.teacher(grid.asked(server_round)[0])[0], before)
+
+
 def test_all_public_samples_are_asked_for_by_default(make_config: Make, federate: Any, payloads: Any) -> None:
     grid = federate(make_config()).grid
     np.testing.assert_array_equal(payloads.public_indices(grid.asked(1)[0]), np.arange(NUM_PUBLIC))

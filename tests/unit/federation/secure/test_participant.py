@@ -74,6 +74,18 @@ def test_keys_of_the_next_round_come_with_the_last_answer_but_not_in_the_last_ro
         assert state_of(grid, client).secrets == Secrets()
 
 
+def test_a_client_trains_its_own_model_as_in_a_plain_round(make_config: Make, federate: Any) -> None:
+    """Without an epoch of learning from the teacher, which is rounded where masked, the kept models are the same."""
+    sections = {"run": {"rounds": 2}, "method": {"name": "fedmd", "digestion": {"epochs": 0}}}
+    plain, masked = (
+        federate(make_config(**sections, secure_aggregation=secure)).grid.states() for secure in ({}, MASKED)
+    )
+    for client in range(4):
+        ours, theirs = (unpack_records(states[client]).array_records for states in (masked, plain))
+        assert ours
+        assert ours == theirs
+
+
 def test_clipping_is_the_same_as_in_a_plain_round(make_config: Make, federate: Any, payloads: Any) -> None:
     """Answers of ±1000 count as ±clipping_range: the teacher is within a level of that of a plain round."""
 

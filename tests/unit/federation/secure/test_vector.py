@@ -113,6 +113,7 @@ def test_robust_rules_see_the_means_of_groups(make_config: Make, federate: Any, 
     result, grid = federate(config, answer=scripted)
     groups = result.history[0].secure_sum.groups
     assert sorted(client for group in groups for client in group) == list(range(9))
+    assert result.history[0].replied == tuple(range(9))
 
     def median(num_samples: int) -> np.ndarray:
         means = [np.mean([scripted_logits(client, num_samples) for client in group], axis=0) for group in groups]
