@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from fedkd.distillation import DistillationConfig, Distiller, PublicBatch, Term, answered_by
+from fedkd.distillation import DistillationConfig, Distiller, ObjectiveConfig, PublicBatch, Term, answered_by
 from fedkd.losses import attention_loss
 from fedkd.models.registry import build_model
 from fedkd.seeding import derive_seed
@@ -70,8 +70,8 @@ def looked_at(maps_NCHW: Tensor) -> Tensor:
 
 def distil(model: nn.Module, public: PublicBatch, config: DistillationConfig, case: str) -> None:
     terms = [Term(attention_loss, LAYER, LAYER)] if case == "kl and attention" else []
-    alpha = 0.5 if case == "kl and labels" else 1.0
-    Distiller(model, config, temperature=4.0, alpha=alpha, terms=terms).distil(public, seed=0)
+    objective = ObjectiveConfig(temperature=4.0, alpha=0.5 if case == "kl and labels" else 1.0)
+    Distiller(model, config.model_copy(update={"objective": objective}), terms=terms).distil(public, seed=0)
 
 
 def cpu_seconds(work: Callable[[], None]) -> float:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from benchmarks.child import Stopwatch
 from benchmarks.plain_problem import Settings
 from fedkd.config.experiment import ExperimentConfig, load_config
+from fedkd.distillation import ObjectiveConfig
 from fedkd.engines.simulation import simulate
 from fedkd.errors import ConfigError
 from fedkd.federation.observers import Observer
@@ -105,7 +106,7 @@ def _what_the_plain_loop_lacks(config: ExperimentConfig) -> list[tuple[str, obje
         ("student.optimizer", student.optimizer, "adam"),
         ("student.weight_decay", student.weight_decay, 0.0),
         ("student.max_grad_norm", student.max_grad_norm, 0.0),
-        ("student.loss", student.loss, "kl"),
+        ("student.objective", student.objective, ObjectiveConfig()),
         ("student.optimizer_state", student.optimizer_state, "fresh"),
         ("student.holdout_fraction", student.holdout_fraction, 0.0),
         ("payload.encoding", config.payload.encoding, "float32"),

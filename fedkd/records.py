@@ -55,10 +55,13 @@ class Baselines(Record):
 
 
 class Traffic(Record):
-    """Payload bytes; `up` from clients to server, `down` from server to clients."""
+    """Payload bytes: `up` from clients to server, `down` from server to clients, and `evaluation`, which also go up but
+    serve only the measurement.
+    """
 
     up: int = 0
     down: int = 0
+    evaluation: int = 0
 
 
 class Seconds(Record):
@@ -80,6 +83,14 @@ class Refusal(Record):
     client: int | None
     reason: str
     detail: str
+
+
+class PrivacyEvent(Record):
+    """What a client's step did for its privacy in one message: `count` uses of a mechanism, none of whose values is here."""
+
+    mechanism: Literal["gaussian"]
+    noise_multiplier: float
+    count: int
 
 
 class Distillation(Record):

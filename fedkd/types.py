@@ -63,6 +63,12 @@ def checked_by(check: Callable[[str], None]) -> Callable[[str], str]:
     return checked
 
 
+def is_import_path(name: str) -> bool:
+    """Whether a name has the form `package.module:attribute`; imports nothing."""
+    module, colon, attribute = name.partition(":")
+    return bool(colon) and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
 def import_from_path(path: str, error: Callable[[str], FedkdError]) -> Any:
     """Import `package.module:attribute`.
 

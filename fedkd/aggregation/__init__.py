@@ -1,21 +1,19 @@
-"""Aggregation: the logits of K clients on N samples, [K, N, C], become one teacher's, [N, C]."""
+"""Aggregation: the rows of K clients, [K, N, D], become one teacher's, [N, D]."""
 
-from fedkd.aggregation.base import Aggregator, MeanAggregator
+from fedkd.aggregation.base import Aggregator, MeanAggregator, Rule, Stack, log_softmax
 from fedkd.aggregation.mean import MeanLogits
-from fedkd.aggregation.registry import AGGREGATORS, AggregatorName, make_aggregator
-from fedkd.aggregation.sharpening import Sharpener, entropy_reduction, unchanged
+from fedkd.aggregation.registry import AGGREGATORS, make_aggregator
 from fedkd.aggregation.weights import Weights, weighted_average
 
 __all__ = [
     "AGGREGATORS",
     "Aggregator",
-    "AggregatorName",
     "MeanAggregator",
     "MeanLogits",
-    "Sharpener",
+    "Rule",
+    "Stack",
     "Weights",
-    "entropy_reduction",
+    "log_softmax",
     "make_aggregator",
-    "unchanged",
     "weighted_average",
 ]

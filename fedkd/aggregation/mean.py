@@ -24,18 +24,18 @@ class MeanProbabilities(MeanAggregator):
     distributions.
     """
 
-    def values(self, logits_NC: FloatArray) -> DoubleArray:
+    def values(self, values_ND: FloatArray) -> DoubleArray:
         """softmax(z_k)."""
-        return np.exp(log_softmax(logits_NC))
+        return np.exp(log_softmax(values_ND))
 
-    def largest_value(self, clipping_range: float) -> float:
+    def largest_value(self, bound: float) -> float:
         """A probability is at most 1."""
-        del clipping_range
+        del bound
         return 1.0
 
-    def finish(self, means_NC: DoubleArray, resolution: float = 0.0) -> DoubleArray:
+    def finish(self, means_ND: DoubleArray, resolution: float = 0.0) -> DoubleArray:
         """Log of the mean probability; one below the resolution is taken to be as large as that."""
-        return np.log(np.maximum(means_NC, max(resolution, TINY)))
+        return np.log(np.maximum(means_ND, max(resolution, TINY)))
 
 
 class ConfidenceWeighted(MeanAggregator):
@@ -46,8 +46,8 @@ class ConfidenceWeighted(MeanAggregator):
     weighted: ClassVar[bool] = True
     FLOOR = 1e-3
 
-    def weights(self, logits_NC: FloatArray) -> DoubleArray:
+    def weights(self, values_ND: FloatArray) -> DoubleArray:
         """Confidence in each sample."""
-        log_probs = log_softmax(logits_NC)
+        log_probs = log_softmax(values_ND)
         entropy_N = -(np.exp(log_probs) * log_probs).sum(axis=1)
-        return np.asarray(((1 - entropy_N / np.log(logits_NC.shape[1])).clip(0) + self.FLOOR) / (1 + self.FLOOR))
+        return np.asarray(((1 - entropy_N / np.log(values_ND.shape[1])).clip(0) + self.FLOOR) / (1 + self.FLOOR))

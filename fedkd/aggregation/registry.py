@@ -1,17 +1,14 @@
-"""Aggregators by the name used in `method.aggregator`."""
+"""Aggregators by the name used in `method.aggregator`, or by import path."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated
-
-from pydantic import AfterValidator
 
 from fedkd.aggregation.base import Aggregator
 from fedkd.aggregation.mean import ConfidenceWeighted, MeanLogits, MeanProbabilities
 from fedkd.aggregation.robust import MedianLogits
-from fedkd.errors import ConfigError, nearest
+from fedkd.parts import PartConfig, build_part
 
 AGGREGATORS: Mapping[str, type[Aggregator]] = MappingProxyType(
     {
@@ -23,21 +20,11 @@ AGGREGATORS: Mapping[str, type[Aggregator]] = MappingProxyType(
 )
 
 
-def _known(name: str) -> str:
-    make_aggregator(name)
-    return name
-
-
-def make_aggregator(name: str) -> Aggregator:
-    """Return the aggregator of that name.
+def make_aggregator(part: PartConfig | str) -> Aggregator:
+    """Return the aggregator of that name or import path, made with its arguments.
 
     Raises:
-        ConfigError: no aggregator has it.
+        ConfigError: no aggregator has the name, or an argument is not allowed.
     """
-    if name not in AGGREGATORS:
-        raise ConfigError("method.aggregator", name, f"one of {', '.join(AGGREGATORS)}{nearest(name, AGGREGATORS)}")
-    return AGGREGATORS[name]()
-
-
-AggregatorName = Annotated[str, AfterValidator(_known)]
-"""The type of a configuration key that names an aggregator."""
+    config = PartConfig(name=part) if isinstance(part, str) else part
+    return build_part(config, AGGREGATORS, "method.aggregator", Aggregator)

@@ -88,7 +88,7 @@ def simulate(
 
 @app.command(
     epilog="Examples:  fedkd distill simulations/distill.toml  ·  "
-    "fedkd distill simulations/distill.toml --set method.temperature=4.0"
+    "fedkd distill simulations/distill.toml --set student.objective.temperature=4.0"
 )
 def distill(
     config_path: Annotated[Path, typer.Argument(metavar="CONFIG", help="An offline distillation, as a TOML file.")],

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fedkd.aggregation import Aggregator, MeanAggregator
+from fedkd.aggregation import Aggregator, MeanAggregator, MeanLogits
 from fedkd.config.errors import blaming_builder
 from fedkd.data.config import SITES
-from fedkd.distillation import RelationConfig
-from fedkd.errors import ConfigError
-from fedkd.methods import REFERENCES, Method, build_method
-from fedkd.methods.objective import (
-    check_batch_norm_alignment,
+from fedkd.distillation.objective import (
+    ObjectiveConfig,
     check_hard_loss,
     check_relations,
     check_soft_loss,
     check_temperature,
-    check_temperature_selection,
 )
+from fedkd.errors import ConfigError
+from fedkd.methods import REFERENCES, Method, build_method
+from fedkd.methods.checks import check_batch_norm_alignment, check_temperature_selection, distribution_of
 from fedkd.secure_aggregation import smallest_ring_bits
 
 if TYPE_CHECKING:
     from fedkd.config.experiment import ExperimentConfig
 
+LOCAL = "method.local_distillation"
 FEWEST_GROUPS = 3
 """Of which a robust rule can tell one that lies from the others."""
 
@@ -39,23 +39,16 @@ def check_combinations(config: ExperimentConfig) -> None:
     if method.name not in REFERENCES:
         with blaming_builder(method.name):
             built = build_method(method)
-    weights_travel = built is None or built.sends == "weights"
-    _check_terms(config, built)
-    check_hard_loss(method.alpha, method.label_smoothing, labelled=config.data.public.labelled)
-    if built is not None:
-        check_soft_loss("method.digestion.loss", method.digestion.loss, method)
-        check_temperature(_losses_in_use(config, built), method.temperature)
-    if built is not None and built.distils:
-        check_soft_loss("student.loss", student.loss, method)
+    _check_objectives(config, built)
     check_batch_norm_alignment(method, built, student.model, config.clients.models)
     check_temperature_selection(
         student,
-        distils=built is not None and built.distils,
+        distils=built is not None and built.distils != "nothing",
         labelled=config.data.public.labelled,
         num_public=method.public_per_round or config.data.public.size,
     )
     _check_clients(config)
-    if weights_travel and student.model not in config.clients.models:
+    if built is None and student.model not in config.clients.models:
         raise ConfigError(
             "student.model",
             student.model,
@@ -72,46 +65,53 @@ def check_combinations(config: ExperimentConfig) -> None:
         raise ConfigError(
             "student.shards", student.shards, f"at most half of student.batch_size, which is {student.batch_size}"
         )
-    if student.shards > 1 and student.terms:
-        raise ConfigError(
-            "student.shards", student.shards, "1 with student.terms: a part of a batch has not the batch's relations"
-        )
+    if student.shards > 1 and student.objective.terms:
+        allowed = "1 with student.objective.terms: a part of a batch has not the batch's relations"
+        raise ConfigError("student.shards", student.shards, allowed)
     if config.data.source == SITES:
         _check_sites(config)
+    config.payload.seam()
+    _check_attack(config)
     if config.secure_aggregation.enabled:
         _check_secure_aggregation(config, built)
-    if student.patience and not student.holdout_fraction:
-        raise ConfigError("student.patience", student.patience, "0, or a student.holdout_fraction above 0 to watch")
+    for key, section in (("student", student), (LOCAL, method.local_distillation)):
+        if section.patience and not section.holdout_fraction:
+            allowed = f"0, or a {key}.holdout_fraction above 0 to watch"
+            raise ConfigError(f"{key}.patience", section.patience, allowed)
 
 
-def _losses_in_use(config: ExperimentConfig, built: Method) -> dict[str, str]:
-    """The soft losses that someone learns by."""
-    student, digestion = config.student, config.method.digestion
-    losses: dict[str, str] = {"student.loss": student.loss} if built.distils else {}
-    adopt_weights = built.server_models(student.model, config.clients.models) if built.adopts == "model" else []
-    if built.aggregate is not None and not set(config.clients.models) <= set(adopt_weights):
-        losses["method.digestion.loss"] = digestion.loss
-    return losses
-
-
-def _check_terms(config: ExperimentConfig, built: Method | None) -> None:
-    """Refuse further losses that nobody learns by, and those that need logits where there are probabilities."""
-    method, student = config.method, config.student
-    losses = {} if built is None else _losses_in_use(config, built)
-    if student.terms and "student.loss" not in losses:
-        raise ConfigError("student.terms", _names(student.terms), f"none with {method.name}, which distils no student")
-    if method.digestion.terms and "method.digestion.loss" not in losses:
+def _check_objectives(config: ExperimentConfig, built: Method | None) -> None:
+    """Refuse what the student or a client cannot learn by, and further losses that nobody learns by."""
+    method, student, local = config.method, config.student.objective, config.method.local_distillation.objective
+    distils = built is not None and built.distils != "nothing"
+    if student.terms and not distils:
         raise ConfigError(
-            "method.digestion.terms",
-            _names(method.digestion.terms),
-            f"none with {method.name} and clients.models = {list(config.clients.models)}: no client digests labels",
+            "student.objective.terms", _names(student), f"none with {method.name}, which distils no student"
         )
-    check_relations("student.terms", student.terms, method)
-    check_relations("method.digestion.terms", method.digestion.terms, method)
+    if local.terms and not (built is not None and _clients_learn(config, built)):
+        allowed = (
+            f"none with {method.name} and clients.models = {list(config.clients.models)}: no client distils locally"
+        )
+        raise ConfigError(f"{LOCAL}.objective.terms", _names(local), allowed)
+    distribution = distribution_of(method)
+    if distils:
+        check_soft_loss("student.objective", student, distribution)
+    check_soft_loss(f"{LOCAL}.objective", local, distribution)
+    for key, objective in (("student.objective", student), (f"{LOCAL}.objective", local)):
+        check_hard_loss(key, objective, labelled=config.data.public.labelled)
+        check_temperature(key, objective)
+        check_relations(key, objective, distribution)
 
 
-def _names(terms: Sequence[RelationConfig]) -> list[str]:
-    return [term.loss for term in terms]
+def _clients_learn(config: ExperimentConfig, built: Method) -> bool:
+    """Whether some client learns from soft labels, because it adopts no weights."""
+    adopted = built.server_models(config.student.model, config.clients.models) if built.adopts == "model" else []
+    learns = built.aggregate is not None and built.adopts != "nothing"
+    return learns and not set(config.clients.models) <= set(adopted)
+
+
+def _names(objective: ObjectiveConfig) -> list[str]:
+    return [term.loss for term in objective.terms]
 
 
 def _check_clients(config: ExperimentConfig) -> None:
@@ -131,6 +131,18 @@ def _check_clients(config: ExperimentConfig) -> None:
         )
 
 
+def _check_attack(config: ExperimentConfig) -> None:
+    attack, number = config.attack, config.clients.number
+    for client in attack.clients:
+        attack.steps(client)
+        if client >= number:
+            raise ConfigError("attack.clients", list(attack.clients), f"below clients.number, which is {number}")
+    if attack.clients and config.data.source == SITES:
+        raise ConfigError(
+            "attack.clients", list(attack.clients), f"none with data.source = {SITES!r}: lies are simulated"
+        )
+
+
 def _check_sites(config: ExperimentConfig) -> None:
     for key, value in (("baselines", False), ("evaluate_clients_every", 0)):
         given = getattr(config.run, key)
@@ -141,20 +153,24 @@ def _check_sites(config: ExperimentConfig) -> None:
 def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) -> None:
     secure, payload, method = config.secure_aggregation, config.payload, config.method
     key = "secure_aggregation.enabled"
-    if built is None or built.sends == "weights":
-        raise ConfigError(key, True, f"false with {method.name}, whose weights travel: only logits are masked")
-    named = getattr(method, "aggregator", type(built.aggregate).__name__)
-    if not isinstance(built.aggregate, MeanAggregator) and not secure.group_size:
-        raise ConfigError(
-            key,
-            True,
-            f"false with aggregator {named!r}, which looks at each client: a sum hides them; or set "
-            "secure_aggregation.group_size, and it looks at the means of groups",
+    refused = "its weights travel: only rows are summed"
+    if built is not None:
+        in_groups = (
+            secure.group_size and built.aggregate is not None and not isinstance(built.aggregate, MeanAggregator)
         )
-    if not payload.clip or payload.encoding != "float32":
-        raise ConfigError(
-            key, True, 'false, or payload.clip = true and payload.encoding = "float32": sums are integers'
+        masked = replace(built, aggregate=MeanLogits()) if in_groups else built
+        refused = masked.refused_under_masks(payload.bound) or ""
+    if refused:
+        hint = (
+            ""
+            if built is None or built.sends_model
+            else "; or set secure_aggregation.group_size, for a rule that " + ("compares the means of groups")
         )
+        raise ConfigError(key, True, f"false with {method.name}: {refused}{hint}")
+    if built is None or built.aggregate is None:
+        raise ConfigError(key, True, f"false with {method.name}, which has no teacher")
+    if payload.encoding.name != "float32":
+        raise ConfigError(key, True, 'false, or payload.encoding = "float32": sums are integers')
     if secure.minimum_cohort > config.clients.number:
         raise ConfigError(
             "secure_aggregation.minimum_cohort",
@@ -166,8 +182,10 @@ def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) ->
     if secure.dropout_stage == "confirm" and secure.trust != "active":
         raise ConfigError("secure_aggregation.dropout_stage", "confirm", "another stage where trust is not active")
     if secure.group_size:
-        _check_groups(config, built.aggregate, named)
+        _check_groups(config, built.aggregate)
+    upload = built.rows_upload
     weighted = isinstance(built.aggregate, MeanAggregator) and built.aggregate.weighted
+    weighted = weighted or (upload is not None and upload.spec(2, payload.bound).weighted)
     needed = smallest_ring_bits(config.clients.number, secure.value_bits, secure.weight_bits if weighted else 1)
     if needed > secure.ring_bits:
         raise ConfigError(
@@ -175,10 +193,14 @@ def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) ->
         )
 
 
-def _check_groups(config: ExperimentConfig, aggregator: Aggregator | None, named: str) -> None:
+def _check_groups(config: ExperimentConfig, aggregator: Aggregator) -> None:
     key, size = "secure_aggregation.group_size", config.secure_aggregation.group_size
     if isinstance(aggregator, MeanAggregator):
-        raise ConfigError(key, size, f"0 with aggregator {named!r}, which needs one sum over all")
+        raise ConfigError(key, size, f"0 with {type(aggregator).__name__}, which needs one sum over all")
+    if aggregator.initial(range(FEWEST_GROUPS)):
+        raise ConfigError(
+            key, size, f"0 with {type(aggregator).__name__}, which remembers clients: groups are dealt anew"
+        )
     least, most = config.secure_aggregation.minimum_cohort, config.num_drawn // FEWEST_GROUPS
     if not least <= size <= most:
         raise ConfigError(

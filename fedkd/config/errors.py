@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -13,8 +14,21 @@ from pydantic_core import ErrorDetails
 
 from fedkd.errors import ConfigError, FedkdError, nearest
 
-_RENAMED = {"run.bounds": "run.baselines"}
-"""Keys of earlier versions, and what they are called now."""
+RENAMED: Mapping[str, str] = MappingProxyType(
+    {
+        "run.bounds": "run.baselines",
+        **{
+            f"method.{key}": f"student.objective.{key}, and method.local_distillation.objective.{key} for clients"
+            for key in ("temperature", "alpha", "label_smoothing")
+        },
+        "method.digestion": "method.local_distillation, whose loss and terms are in its section objective",
+        "student.loss": "student.objective.loss",
+        "student.terms": "student.objective.terms",
+        "method.sharpening": "method.refine, a list of parts",
+        "method.era_temperature": "method.refine = [{ name = 'entropy_reduction', temperature = … }]",
+    }
+)
+"""Keys of earlier versions, and what each is now."""
 
 
 def config_error(cause: ValidationError, root: type[BaseModel], section: str = "") -> ConfigError:
@@ -51,12 +65,12 @@ def _dotted(location: Sequence[str | int], section: str) -> str:
 def _allowed(problem: ErrorDetails, root: type[BaseModel], section: str) -> str:
     if problem["type"] != "extra_forbidden":
         return str(problem["msg"]).removeprefix("Value error, ")
+    renamed = RENAMED.get(_dotted(problem["loc"], section))
+    if renamed is not None:
+        return f"no longer a key; it is now {renamed}"
     *sections, unknown = (str(part) for part in problem["loc"])
     known = _known_keys(root, sections)
     path = _dotted(sections, section)
-    renamed = _RENAMED.get(f"{path}.{unknown}")
-    if renamed:
-        return f"the key is called {renamed} now"
     place = f"[{path}]" if path else "the file"
     return f"not a key of {place}{nearest(unknown, known)}; it has {', '.join(sorted(known))}"
 

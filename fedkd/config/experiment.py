@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
+from fedkd.attacks import AttackConfig
 from fedkd.config.combinations import check_combinations
 from fedkd.config.errors import blaming_builder, config_error, read_toml
 from fedkd.data.config import DataConfig
 from fedkd.distillation import StudentConfig
+from fedkd.distillation.temperature import Setting
 from fedkd.errors import ConfigError
 from fedkd.methods import MethodConfig, method_config_type
 from fedkd.methods.fkd import FkdConfig
@@ -140,6 +142,7 @@ class ExperimentConfig(Section):
     student: StudentConfig = StudentConfig()
     payload: PayloadConfig = PayloadConfig()
     secure_aggregation: SecureAggregationConfig = SecureAggregationConfig()
+    attack: AttackConfig = AttackConfig()
 
     @field_validator("method", mode="before")
     @classmethod
@@ -164,6 +167,21 @@ class ExperimentConfig(Section):
     def client_model(self, client: int) -> str:
         """Name of the architecture of client `client`."""
         return self.clients.models[client % len(self.clients.models)]
+
+
+def at(config: ExperimentConfig, setting: Setting) -> ExperimentConfig:
+    """The experiment in which the student and the clients learn from soft labels at a temperature and an alpha; a soft
+    loss without temperature keeps none.
+    """
+    student, method = config.student, config.method
+    local = method.local_distillation
+    learnt = local.model_copy(update={"objective": local.objective.at(*setting)})
+    return config.model_copy(
+        update={
+            "student": student.model_copy(update={"objective": student.objective.at(*setting)}),
+            "method": method.model_copy(update={"local_distillation": learnt}),
+        }
+    )
 
 
 def _parse_method(values: Mapping[str, Any]) -> MethodConfig:

@@ -1,4 +1,4 @@
-"""The `[student]` section, and what it shares with a client that digests a consensus."""
+"""The `[student]` section, and what it shares with a client that learns from soft labels."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from fedkd.losses.kd import SoftLossName
-from fedkd.losses.relational import RELATIONS
+from fedkd.distillation.objective import ObjectiveConfig
 from fedkd.models.config import ModelName
 from fedkd.training.config import OptimizerSection
 from fedkd.types import Section
@@ -20,45 +19,23 @@ class DistillationConfig(OptimizerSection):
     batch_size: int = Field(64, ge=1, description="public samples per step")
     optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="which optimiser")
     learning_rate: float = Field(0.001, gt=0, description="step size")
-    loss: SoftLossName = Field("kl", description="soft loss: a divergence of distributions, or a distance of logits")
-
-
-class RelationConfig(Section):
-    """A further loss: relations between samples in the student, against those in the teacher's logits.
-
-    Of a teacher that is an ensemble there is nothing else to compare with: it has answers, and no layers.
-    """
-
-    loss: str = Field(description="similarity, distance or angle")
-    student: str = Field("", description="name of the student's module; empty: its logits")
-    weight: float = Field(1.0, ge=0, description="factor of the loss")
-
-    @field_validator("loss")
-    @classmethod
-    def _of_logits(cls, loss: str) -> str:
-        if loss not in RELATIONS:
-            known = f"one of {', '.join(RELATIONS)}"
-            needs = _NEEDED_OF_A_TEACHER.get(loss)
-            reason = "" if needs is None else f": {loss} needs {needs}, and an ensemble teacher has logits only"
-            raise ValueError(known + reason)
-        return loss
-
-
-_NEEDED_OF_A_TEACHER = {
-    "hint": "a layer of the teacher",
-    "attention": "maps of the teacher",
-    "geometry": "several outputs of the teacher",
-    "hidden_states": "hidden states of the teacher",
-    "attention_matrices": "attention of the teacher",
-}
+    objective: ObjectiveConfig = Field(ObjectiveConfig(), description="what the model minimises")
+    holdout_fraction: float = Field(
+        0.0, ge=0, lt=1, description="share of the public samples held out to watch the distillation"
+    )
+    patience: int = Field(
+        0, ge=0, description="stop after this many epochs without a better held-out loss, keep the best; 0: never"
+    )
 
 
 class TemperatureSelectionConfig(Section):
     """Whether the server chooses T, and alpha, by validation on public samples that no trial learns from."""
 
-    grid: tuple[float, ...] = Field((), strict=False, description="temperatures to try; empty: method.temperature")
+    grid: tuple[float, ...] = Field(
+        (), strict=False, description="temperatures to try; empty: student.objective.temperature"
+    )
     alphas: tuple[float, ...] = Field(
-        (), strict=False, description="weights of the soft loss to try with each; empty: method.alpha"
+        (), strict=False, description="weights of the soft loss to try with each; empty: student.objective.alpha"
     )
     every: int = Field(0, ge=0, description="choose in every so many rounds; 0: in the first, and keep it")
     holdout_fraction: float = Field(
@@ -100,15 +77,6 @@ class StudentConfig(DistillationConfig):
         description="parts of a batch whose gradients are computed apart, in parallel where there are workers",
     )
     optimizer_state: Literal["fresh", "kept"] = Field("fresh", description="the optimiser's moments between rounds")
-    holdout_fraction: float = Field(
-        0.0, ge=0, lt=1, description="share of the round's public samples held out to watch the distillation"
-    )
-    patience: int = Field(
-        0, ge=0, description="stop after this many epochs without a better held-out loss, keep the best; 0: never"
-    )
-    terms: tuple[RelationConfig, ...] = Field(
-        (), strict=False, description="further losses on relations to the teacher's logits, each a table"
-    )
     temperature_selection: TemperatureSelectionConfig = Field(
         TemperatureSelectionConfig(), description="whether and how the server chooses T by validation"
     )

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from fedkd.distillation.config import DistillationConfig
 from fedkd.distillation.public_batch import PublicBatch
 from fedkd.distillation.shards import Alone, Exchange, ShardedBackward, predict_together
-from fedkd.distillation.terms import Term, learner_of, student_taps
+from fedkd.distillation.terms import Term, learner_of, relation_terms, student_taps
 from fedkd.errors import RoundError
 from fedkd.losses import distillation_loss
-from fedkd.losses.kd import SOFT_LOSSES
 from fedkd.models.taps import FeatureTaps
 from fedkd.records import Distillation
 from fedkd.seeding import derive_seed, isolated_torch_rng
@@ -31,16 +30,14 @@ class Distiller:
 
     Args:
         model: the student; trained in place.
-        config: epochs, batches, optimiser, soft loss.
-        temperature: T of the soft loss.
-        alpha: weight of the soft loss; below 1 needs labels.
-        label_smoothing: share of a hard label spread over all classes.
-        terms: further losses, on features of student and teacher.
+        config: objective, epochs, batches, optimiser, what is held out to measure, and when to stop.
+        terms: further losses beside those of the objective, on features of student and teacher.
         keep_optimizer: whether the optimiser's moments outlive a call to `distil`.
-        holdout_fraction: share of the samples held out of the training and used to measure; 0 for none.
-        patience: epochs without a better held-out soft loss after which to stop and return to the best; 0 for never.
         shards: parts into which each batch is cut; see `fedkd.distillation.shards`. Terms see one part at a time.
         exchange: the workers that share the shards; each of them calls `distil` with the same arguments.
+
+    Raises:
+        ConfigError: the objective's loss is an import path that leads to no function.
     """
 
     def __init__(
@@ -48,20 +45,14 @@ class Distiller:
         model: nn.Module,
         config: DistillationConfig,
         *,
-        temperature: float = 1.0,
-        alpha: float = 1.0,
-        label_smoothing: float = 0.0,
         terms: Sequence[Term] = (),
         keep_optimizer: bool = False,
-        holdout_fraction: float = 0.0,
-        patience: int = 0,
         shards: int = 1,
         exchange: Exchange | None = None,
     ) -> None:
         self.model, self.config = model, config
-        self.temperature, self.alpha, self.label_smoothing = temperature, alpha, label_smoothing
-        self.terms = tuple(terms)
-        self.holdout_fraction, self.patience = holdout_fraction, patience
+        self.terms = (*relation_terms(config.objective.terms), *terms)
+        self._soft_loss = config.objective.soft_loss()
         self.shards, self._exchange = shards, exchange or Alone()
         self._learner = learner_of(model, self.terms)
         self._kept = make_optimizer(self._learner.parameters(), config) if keep_optimizer else None
@@ -122,33 +113,34 @@ class Distiller:
             if not math.isfinite(losses[-1]):
                 rate = self.config.learning_rate
                 raise RoundError(f"distillation diverged in epoch {epoch}; lower its learning_rate, which is {rate}")
-            if held_out is None or self.patience == 0:
+            if held_out is None or self.config.patience == 0:
                 continue
             held_out_loss = self._held_out_loss(held_out)
             if held_out_loss < best_loss:
                 best_loss, best_state, best_epoch = held_out_loss, copy.deepcopy(self._learner.state_dict()), epoch
-            elif epoch - best_epoch >= self.patience:
+            elif epoch - best_epoch >= self.config.patience:
                 break
         if best_state is not None:
             self._learner.load_state_dict(best_state)
         return losses
 
     def _split(self, public: PublicBatch, rng: torch.Generator) -> tuple[PublicBatch | None, PublicBatch]:
-        num_held_out = int(len(public.images_NCHW) * self.holdout_fraction)
+        num_held_out = int(len(public.images_NCHW) * self.config.holdout_fraction)
         if num_held_out == 0:
             return None, public
         order = torch.randperm(len(public.images_NCHW), generator=rng)
         return public.take(order[:num_held_out]), public.take(order[num_held_out:])
 
     def _loss(self, batch: PublicBatch, taps: FeatureTaps) -> Tensor:
+        objective = self.config.objective
         loss = distillation_loss(
             self.model(batch.images_NCHW),
             batch.teacher_logits_NC,
             batch.labels_N,
-            temperature=self.temperature,
-            alpha=self.alpha,
-            label_smoothing=self.label_smoothing,
-            soft_loss=SOFT_LOSSES[self.config.loss],
+            temperature=objective.temperature,
+            alpha=objective.alpha,
+            label_smoothing=objective.label_smoothing,
+            soft_loss=self._soft_loss,
         )
         if self.terms:
             features = taps.features
@@ -158,9 +150,9 @@ class Distiller:
 
     def _held_out_loss(self, held_out: PublicBatch) -> float:
         logits = torch.from_numpy(predict_logits(self.model, held_out.images_NCHW))
-        loss = SOFT_LOSSES[self.config.loss](logits, held_out.teacher_logits_NC.cpu(), self.temperature)
-        return float(loss)
+        return float(self._soft_loss(logits, held_out.teacher_logits_NC.cpu(), self.config.objective.temperature))
 
     def _agreement(self, public: PublicBatch) -> float:
-        student = predict_together(self.model, public.images_NCHW, self._exchange).argmax(axis=1)
-        return float((student == public.teacher_logits_NC.cpu().numpy().argmax(axis=1)).mean())
+        student_NC = predict_together(self.model, public.images_NCHW, self._exchange)
+        teacher_NC = public.teacher_logits_NC[:, : student_NC.shape[1]].cpu().numpy()
+        return float((student_NC.argmax(axis=1) == teacher_NC.argmax(axis=1)).mean())

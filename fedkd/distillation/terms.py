@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fedkd.distillation.config import RelationConfig
+from fedkd.distillation.objective import RelationConfig
 from fedkd.errors import ConfigError, ModelError
 from fedkd.losses.relational import RELATIONS
 

@@ -11,15 +11,16 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
+import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message
 from flwr.clientapp import ClientApp
 
 from fedkd.aggregation import Weights
 from fedkd.config.experiment import ExperimentConfig, load_config, parse_config
 from fedkd.errors import ConfigError, PayloadError
-from fedkd.federation.client import Client, Work
+from fedkd.federation.client import Client, ClientState, Work
 from fedkd.federation.messages import (
     Absence,
     TrainInstruction,
@@ -40,7 +41,7 @@ from fedkd.seeding import numpy_rng
 DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "simulations" / "digits.toml"
 """What an empty experiment stands for; it travels in the app's bundle, beside the package."""
 
-MODEL, _SECURE = "model", "secure_aggregation"
+MODEL, _UPLOAD, _CODEC, _ROUNDS, _SECURE = "model", "upload", "codec", "rounds", "secure_aggregation"
 """Records of a context's state."""
 
 Compose = Callable[[Context], Client]
@@ -138,8 +139,8 @@ def _train(client: Client, message: Message, context: Context) -> Message:
     if absence == "dropped":
         return _reply(Absence(client.client, "dropped"), message)
     with one_torch_thread():
-        reply, weights = client.train(instruction, _load_state(context))
-    _keep_model(client, weights, context)
+        reply, state = client.train(instruction, load_state(context))
+    keep_state(state, context)
     return _reply(Absence(client.client, "late") if absence else reply, message)
 
 
@@ -162,8 +163,8 @@ def _secure(
 
     def work(instruction: TrainInstruction) -> Work:
         with one_torch_thread():
-            done = client.work(instruction, _load_state(context))
-        _keep_model(client, done.weights, context)
+            done = client.work(instruction, load_state(context))
+        keep_state(client.kept(done, {}, instruction.server_round), context)
         return done
 
     answer = participant.answer(request, instruction, work, early=sends_early_keys(config, request.server_round))
@@ -173,16 +174,27 @@ def _secure(
     return Message(answer_to_records(answer), reply_to=message)
 
 
-def _keep_model(client: Client, weights: Weights, context: Context) -> None:
-    if not client.is_replaced_every_round:
-        context.state[MODEL] = ArrayRecord({key: Array(array) for key, array in weights.items()})
-
-
 def _reply(reply: TrainReply | Absence, message: Message) -> Message:
     return Message(reply_to_records(reply), reply_to=message)
 
 
-def _load_state(context: Context) -> Weights | None:
-    if MODEL not in context.state:
-        return None
-    return {key: array.numpy() for key, array in context.state.array_records[MODEL].items()}
+def keep_state(state: ClientState, context: Context) -> None:
+    """Write what a client keeps into its context."""
+    for name, arrays in ((MODEL, state.model or {}), (_UPLOAD, state.upload), (_CODEC, state.codec)):
+        if arrays:
+            context.state[name] = ArrayRecord({key: Array(np.asarray(array)) for key, array in arrays.items()})
+        elif name in context.state:
+            del context.state[name]
+    if state.codec:
+        context.state[_ROUNDS] = ConfigRecord({"codec": state.codec_round})
+
+
+def load_state(context: Context) -> ClientState:
+    """What a client has kept."""
+    model, upload, codec = (_arrays(context, name) for name in (MODEL, _UPLOAD, _CODEC))
+    rounds = context.state.config_records.get(_ROUNDS, ConfigRecord({"codec": 0}))
+    return ClientState(model or None, upload, codec, int(cast(int, rounds["codec"])) if codec else 0)
+
+
+def _arrays(context: Context, name: str) -> Weights:
+    return {key: array.numpy() for key, array in context.state.array_records.get(name, ArrayRecord()).items()}

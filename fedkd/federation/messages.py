@@ -3,8 +3,8 @@
 | payload | direction | message type | what it carries |
 | --- | --- | --- | --- |
 | `Hello` | client → server | query.hello | who the client is, its version, model, and the digest of its public set |
-| `TrainInstruction` | server → client | train | what to adopt, and which public samples to answer |
-| `TrainReply` | client → server | train | logits or weights, metrics, and answers on the test split |
+| `TrainInstruction` | server → client | train | what to adopt, what was told, and which keys are asked for |
+| `TrainReply` | client → server | train | encoded rows or weights, metrics, and answers on the test split |
 | `Absence` | client → server | train | a simulated drop-out or straggler; a real one would say nothing |
 
 `from_records` functions validate: a missing or mistyped field is a `PayloadError` that names it.
@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
 
@@ -23,14 +24,16 @@ from fedkd._version import __version__
 from fedkd.aggregation import Weights
 from fedkd.errors import PayloadError
 from fedkd.flower.internals import MALFORMED, POLICY
-from fedkd.payload import EncodedLogits
+from fedkd.payload import Arrays, Rows
 from fedkd.types import FloatArray
 
 HELLO = "query.hello"
 TRAIN = "train"
 
-_HEADER, _METRICS, _WEIGHTS, _LOGITS = "header", "metrics", "weights", "logits"
-_PUBLIC, _CONSENSUS, _EVALUATION = "public", "consensus", "evaluation"
+_HEADER, _METRICS, _WEIGHTS, _ROWS = "header", "metrics", "weights", "rows"
+_ASKED, _TOLD, _EVALUATION = "asked", "told", "evaluation"
+
+_KEYS = "row_keys"
 
 _LONGEST_REASON = 500
 
@@ -53,22 +56,41 @@ class Hello:
 
 
 @dataclass(frozen=True)
+class Told:
+    """Rows that the server sends down, as they travel.
+
+    Attributes:
+        keys_M: public samples or classes, ascending.
+        width: values of a row.
+        wire: the encoded values.
+    """
+
+    keys_M: IndexArray
+    width: int
+    wire: Arrays
+
+
+@dataclass(frozen=True)
 class TrainInstruction:
     """What a client is to do in a round.
 
     Attributes:
         server_round: from 1.
-        public_indices_N: the public samples of this round.
+        asked_N: the public samples, or the classes, for which rows are asked; ascending.
         weights: the server's model, to be adopted; or `None`.
-        consensus: (indices of M public samples, teacher logits [M, C]) to be digested; or `None`.
+        told: rows to learn from; or `None`.
         evaluate: whether to answer on the test split, too.
+        used_round: the last round of which this client's rows were used, for a codec that remembers; else 0.
+        setting: the temperature and alpha that the server has chosen; `None` where the configuration's hold.
     """
 
     server_round: int
-    public_indices_N: IndexArray
+    asked_N: IndexArray
     weights: Weights | None
-    consensus: tuple[IndexArray, FloatArray] | None
+    told: Told | None
     evaluate: bool
+    used_round: int = 0
+    setting: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,15 +107,29 @@ class ClientMetrics:
 
 @dataclass(frozen=True)
 class TrainReply:
-    """What a client gives in a round: `logits`, encoded, or `weights`."""
+    """What a client gives in a round.
+
+    Attributes:
+        client: partition id.
+        server_round: the round that it answers.
+        public_digest: of its public set.
+        metrics: what it measured.
+        rows: its rows as they travel; `None` where it sends none.
+        weights: its weights; `None` where they do not travel.
+        test_logits: on the test split [M, C]; `None` where it is not measured.
+        test_rows: the upload made on the test split, where that is something else than `test_logits`.
+        based_on: the round whose memory the codec used; 0 for none.
+    """
 
     client: int
     server_round: int
     public_digest: str
     metrics: ClientMetrics
-    logits: EncodedLogits | None = None
+    rows: Arrays | None = None
     weights: Weights | None = None
     test_logits: FloatArray | None = None
+    test_rows: Rows | None = None
+    based_on: int = 0
     version: str = __version__
 
 
@@ -107,19 +143,23 @@ class Absence:
 
 def payload_bytes(content: RecordDict) -> int:
     """Bytes of arrays and byte strings; what serves only the measurement is left out."""
-    arrays = sum(
-        len(array.data)
-        for key, record in content.array_records.items()
-        if key != _EVALUATION
-        for array in record.values()
-    )
+    records = (record for key, record in content.array_records.items() if key != _EVALUATION)
     strings = sum(
         len(value)
         for record in content.config_records.values()
         for value in record.values()
         if isinstance(value, bytes)
     )
-    return arrays + strings
+    return sum(map(_array_bytes, records)) + strings
+
+
+def evaluation_bytes(content: RecordDict) -> int:
+    """Bytes of arrays that serve only the measurement."""
+    return _array_bytes(content.array_records.get(_EVALUATION, ArrayRecord()))
+
+
+def _array_bytes(record: ArrayRecord) -> int:
+    return sum(len(array.data) for array in record.values())
 
 
 def content_of(message: Message) -> RecordDict:
@@ -158,39 +198,50 @@ def hello_from_records(content: RecordDict) -> Hello:
 
 def instruction_to_records(instruction: TrainInstruction) -> RecordDict:
     """Pack a `TrainInstruction`."""
-    content = RecordDict(
-        {
-            _HEADER: ConfigRecord(
-                {
-                    "version": __version__,
-                    "server_round": instruction.server_round,
-                    "evaluate": instruction.evaluate,
-                }
-            ),
-            _PUBLIC: _arrays(indices=instruction.public_indices_N),
-        }
-    )
+    header: dict[str, Any] = {
+        "version": __version__,
+        "server_round": instruction.server_round,
+        "evaluate": instruction.evaluate,
+        "used_round": instruction.used_round,
+    }
+    content = RecordDict({_ASKED: _arrays({"keys": instruction.asked_N})})
     if instruction.weights is not None:
-        content[_WEIGHTS] = _arrays(**instruction.weights)
-    if instruction.consensus is not None:
-        indices_M, logits_MC = instruction.consensus
-        content[_CONSENSUS] = _arrays(indices=indices_M, logits=logits_MC)
+        content[_WEIGHTS] = _arrays(instruction.weights)
+    if instruction.told is not None:
+        content[_TOLD] = _arrays({_KEYS: instruction.told.keys_M, **instruction.told.wire})
+        header["told_width"] = instruction.told.width
+    if instruction.setting is not None:
+        header["temperature"], header["alpha"] = instruction.setting
+    content[_HEADER] = ConfigRecord(header)
     return content
 
 
 def instruction_from_records(content: RecordDict) -> TrainInstruction:
     """Unpack a `TrainInstruction`; refuse another version's."""
     check_version(_field(content, "version", str))
-    consensus = None
-    if _CONSENSUS in content:
-        consensus = (_array(content, _CONSENSUS, "indices"), _array(content, _CONSENSUS, "logits"))
+    chosen = "temperature" in content.config_records[_HEADER]
     return TrainInstruction(
         server_round=_field(content, "server_round", int),
-        public_indices_N=_array(content, _PUBLIC, "indices"),
-        weights=_weights(content) if _WEIGHTS in content else None,
-        consensus=consensus,
+        asked_N=_keys(_array(content, _ASKED, "keys"), _ASKED),
+        weights=_arrays_of(content, _WEIGHTS) if _WEIGHTS in content else None,
+        told=_told(content) if _TOLD in content else None,
         evaluate=_field(content, "evaluate", bool),
+        used_round=_field(content, "used_round", int),
+        setting=(_field(content, "temperature", float), _field(content, "alpha", float)) if chosen else None,
     )
+
+
+def _told(content: RecordDict) -> Told:
+    wire = _arrays_of(content, _TOLD)
+    if _KEYS not in wire:
+        raise PayloadError("missing", f"no array {_KEYS!r} in record {_TOLD!r}")
+    return Told(_keys(wire.pop(_KEYS), _TOLD), _field(content, "told_width", int), wire)
+
+
+def _keys(keys_N: npt.NDArray[Any], record: str) -> IndexArray:
+    if keys_N.dtype != np.int32 or keys_N.ndim != 1 or (np.diff(keys_N) <= 0).any():
+        raise PayloadError("malformed", f"keys in record {record!r} are no ascending int32 array")
+    return keys_N
 
 
 def reply_to_records(reply: TrainReply | Absence) -> RecordDict:
@@ -202,16 +253,21 @@ def reply_to_records(reply: TrainReply | Absence) -> RecordDict:
         "version": reply.version,
         "server_round": reply.server_round,
         "public_digest": reply.public_digest,
+        "based_on": reply.based_on,
     }
-    content = RecordDict({_METRICS: MetricRecord(vars(reply.metrics))})
-    if reply.logits is not None:
-        header["logits_scale"] = reply.logits.scale
-        content[_LOGITS] = _arrays(logits=reply.logits.data)
+    content = RecordDict({_METRICS: MetricRecord(vars(reply.metrics)), _HEADER: ConfigRecord(header)})
+    if reply.rows is not None:
+        content[_ROWS] = _arrays(reply.rows)
     if reply.weights is not None:
-        content[_WEIGHTS] = _arrays(**reply.weights)
+        content[_WEIGHTS] = _arrays(reply.weights)
+    measured: dict[str, npt.NDArray[Any]] = {}
     if reply.test_logits is not None:
-        content[_EVALUATION] = _arrays(logits=reply.test_logits)
-    content[_HEADER] = ConfigRecord(header)
+        measured["logits"] = reply.test_logits
+    if reply.test_rows is not None:
+        rows = reply.test_rows
+        measured |= {"keys": rows.keys_N, "values": rows.values_ND, "weights": rows.weights_N}
+    if measured:
+        content[_EVALUATION] = _arrays(measured)
     return content
 
 
@@ -233,19 +289,28 @@ def reply_from_records(content: RecordDict) -> TrainReply | Absence:
         return absence
     version = _field(content, "version", str)
     check_version(version)
-    logits = None
-    if _LOGITS in content:
-        logits = EncodedLogits(_array(content, _LOGITS, "logits"), _field(content, "logits_scale", float))
+    measured = _arrays_of(content, _EVALUATION) if _EVALUATION in content else {}
     return TrainReply(
         client=client,
         server_round=_field(content, "server_round", int),
         public_digest=_field(content, "public_digest", str),
         metrics=_metrics(content),
-        logits=logits,
-        weights=_weights(content) if _WEIGHTS in content else None,
-        test_logits=_array(content, _EVALUATION, "logits") if _EVALUATION in content else None,
+        rows=_arrays_of(content, _ROWS) if _ROWS in content else None,
+        weights=_arrays_of(content, _WEIGHTS) if _WEIGHTS in content else None,
+        test_logits=cast("FloatArray | None", measured.get("logits")),  # its dtype is checked where it is used
+        test_rows=_rows(measured) if "values" in measured else None,
+        based_on=_field(content, "based_on", int),
         version=version,
     )
+
+
+def _rows(arrays: Mapping[str, npt.NDArray[Any]]) -> Rows:
+    for name in ("keys", "weights"):
+        if name not in arrays:
+            raise PayloadError("missing", f"no array {name!r} in record {_EVALUATION!r}")
+    if arrays["keys"].dtype != np.int64:
+        raise PayloadError("dtype", f"keys in record {_EVALUATION!r} are {arrays['keys'].dtype}; int64")
+    return Rows(arrays["keys"], arrays["values"], arrays["weights"])
 
 
 def check_version(version: str) -> None:
@@ -258,7 +323,7 @@ def check_version(version: str) -> None:
         raise PayloadError("version", f"the peer runs fedkd {version}, this side {__version__}; both must be equal")
 
 
-def _arrays(**arrays: npt.NDArray[Any]) -> ArrayRecord:
+def _arrays(arrays: Arrays) -> ArrayRecord:
     return ArrayRecord({key: Array(np.asarray(array, order="C")) for key, array in arrays.items()})
 
 
@@ -280,8 +345,8 @@ def _numpy(array: Array, name: str) -> npt.NDArray[Any]:
     return values
 
 
-def _weights(content: RecordDict) -> Weights:
-    return {key: _numpy(array, f"weights/{key}") for key, array in content.array_records[_WEIGHTS].items()}
+def _arrays_of(content: RecordDict, record: str) -> Weights:
+    return {key: _numpy(array, f"{record}/{key}") for key, array in content.array_records[record].items()}
 
 
 def _metrics(content: RecordDict) -> ClientMetrics:

@@ -20,16 +20,19 @@ def check_models(config: ExperimentConfig, method: Method, workspace: Workspace)
     """Build every model once, and refuse what does not fit it.
 
     Raises:
-        ModelError: a model does not fit the data, or a term of the student or of digestion names no module of it, or
-            one that has no single output: two public samples are passed through each model that learns by terms.
-        ConfigError: `method.batch_norm_alignment` with a student without batch norm.
+        ModelError: a model does not fit the data, or a term that it learns by names no module of it, or one that has
+            no single output: two public samples are passed through each model that learns by terms.
+        ConfigError: `method.batch_norm_alignment` with a student without batch norm, or a soft loss that is an import
+            path that leads to no function.
     """
-    student, clients, digestion = config.student, config.clients.models, config.method.digestion
+    student, clients, local = config.student, config.clients.models, config.method.local_distillation
     built = {name: workspace.build_model(name, config.run.seed) for name in sorted({*clients, student.model})}
     kept = method.server_models(student.model, clients)
-    digesting = sorted(set(clients) - set(kept if method.adopts == "model" else ()))
-    for terms, learners in ((student.terms, kept), (digestion.terms, digesting)):
-        names = student_taps(relation_terms(terms))
+    not_replaced = sorted(set(clients) - set(kept if method.adopts == "model" else ()))
+    for objective, learners in ((student.objective, kept if method.distils else ()), (local.objective, not_replaced)):
+        if learners:
+            objective.soft_loss()
+        names = student_taps(relation_terms(objective.terms))
         for name in learners if names else ():
             with FeatureTaps(built[name].eval(), names) as taps, torch.no_grad():
                 built[name](workspace.public_inputs[:_PROBE_SAMPLES])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fedkd.federation.answers import RoundArrays
 from fedkd.records import Refusal, RoundRecord
 
 
@@ -18,6 +19,9 @@ class Observer:
 
     def on_phase(self, server_round: int, phase: str) -> None:
         """The server turns to `phase`: "training", "distillation"."""
+
+    def on_arrays(self, server_round: int, arrays: RoundArrays) -> None:
+        """A round's clients were heard and the teacher is there; told before `on_round`, of completed rounds only."""
 
     def on_round(self, record: RoundRecord) -> None:
         """A round is over."""
@@ -43,6 +47,11 @@ class Observers(Observer):
         """Tell all."""
         for observer in self._observers:
             observer.on_phase(server_round, phase)
+
+    def on_arrays(self, server_round: int, arrays: RoundArrays) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.on_arrays(server_round, arrays)
 
     def on_round(self, record: RoundRecord) -> None:
         """Tell all."""

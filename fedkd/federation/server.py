@@ -1,37 +1,40 @@
-"""What the server does in a round: aggregate, distil, evaluate. Knows no Flower."""
+"""What the server does in a round: aggregate, refine, distil, evaluate. Knows no Flower."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import mean
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fedkd.aggregation import Weights
+from fedkd.aggregation import Stack, Weights
 from fedkd.config.experiment import ExperimentConfig
 from fedkd.distillation.executor import Executor
-from fedkd.errors import RoundError
-from fedkd.federation.messages import IndexArray, TrainInstruction
+from fedkd.federation.answers import Answers, RoundArrays
+from fedkd.federation.messages import Told, TrainInstruction
+from fedkd.federation.replies import ValidReply
+from fedkd.federation.scoring import complete_logits, score_clients, score_student, score_teacher
+from fedkd.federation.seams import honest_seam
 from fedkd.federation.secure.vector import SumOfClients
 from fedkd.federation.server_tasks import DistillationTask, ModelState, predict
+from fedkd.federation.state import ToldStore, prefixed, under
 from fedkd.federation.temperature_selection import TemperatureSelector
 from fedkd.federation.weights import check_weights, read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Contribution, Method
-from fedkd.payload import PayloadSeam
+from fedkd.payload import Arrays, Rows
 from fedkd.records import ClientScores, Confusion, Distillation, StudentScore, TeacherScore, TemperatureChoice
 from fedkd.seeding import derive_seed, numpy_rng
-from fedkd.training.evaluation import agreement, balanced_accuracy, confusion, score
-from fedkd.types import FloatArray
+from fedkd.training.evaluation import agreement, confusion
+from fedkd.types import FloatArray, IntArray
 
 
 @dataclass
 class Outcome:
-    """What a round came to; `seconds` by phase."""
+    """What a round came to; `seconds` by phase, `arrays` for observers."""
 
     student: StudentScore = field(default_factory=StudentScore)
     ensemble_teacher: TeacherScore = field(default_factory=TeacherScore)
@@ -41,19 +44,16 @@ class Outcome:
     agreement: float | None = None
     confusion: Confusion | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    arrays: RoundArrays | None = None
 
     @property
     def scores(self) -> dict[str, Any]:
-        """All but the seconds, under the names of a `RoundRecord`."""
-        return {name: value for name, value in vars(self).items() if name != "seconds"}
-
-
-ScoreClients = Callable[[Outcome, Sequence[FloatArray]], FloatArray | None]
-"""(outcome, what members answered on the test split) -> the ensemble teacher's logits there; scores what it knows."""
+        """All but seconds and arrays, under the names of a `RoundRecord`."""
+        return {name: value for name, value in vars(self).items() if name not in {"seconds", "arrays"}}
 
 
 class Server:
-    """The server's models and its part of every round.
+    """The server's models, the state of the method's parts, and the server's part of every round.
 
     A method with a student has one server model for each architecture that learns from the clients: that of
     `student.model`, and where weights travel those of the whole population.
@@ -67,18 +67,29 @@ class Server:
 
     def __init__(self, config: ExperimentConfig, method: Method, workspace: Workspace, executor: Executor) -> None:
         self._config, self._method, self._workspace, self._executor = config, method, workspace, executor
-        self._seam = PayloadSeam(config.payload)
+        self._seam, self._refinement = honest_seam(config), method.refinement
         self._models = {
             name: self._first_state(name) for name in method.server_models(config.student.model, config.clients.models)
         }
         self._temperature = TemperatureSelector(config, workspace, executor)
-        self._consensus: tuple[IndexArray, FloatArray] | None = None
+        self._told = ToldStore()
+        num_classes = workspace.data.num_classes
+        upload_spec = method.teacher_upload.spec(num_classes, config.payload.bound)
+        self._spec = self._seam.spec_after(upload_spec) if method.rows_upload else upload_spec
+        self._aggregator_state: Arrays = {}
+        if method.aggregate is not None:
+            self._aggregator_state = method.aggregate.initial(range(config.clients.number))
+        self._refinement_state: Arrays = self._refinement.initial(len(self._all_keys()), self._spec.width)
 
     def _first_state(self, architecture: str) -> ModelState:
         is_student = architecture == self._config.student.model
         path = ("student",) if is_student else ("student", architecture)
         seed = derive_seed(self._config.run.seed, *path)
         return ModelState(read_weights(self._workspace.build_model(architecture, seed)))
+
+    def _all_keys(self) -> IntArray:
+        data = self._workspace.data
+        return self._spec.asked(np.arange(len(data.public_inputs)), data.num_classes)
 
     @property
     def student_weights(self) -> Weights | None:
@@ -90,11 +101,15 @@ class Server:
         """All that the server carries from round to round, as named arrays."""
         arrays: dict[str, npt.NDArray[Any]] = {}
         for architecture, model in self._models.items():
-            arrays |= {f"{architecture}/weights/{key}": array for key, array in model.weights.items()}
-            arrays |= {f"{architecture}/optimizer/{key}": array for key, array in model.optimizer.items()}
-        if self._consensus is not None:
-            arrays |= dict(zip(("consensus/indices", "consensus/logits"), self._consensus, strict=True))
-        return arrays | {f"temperature/{key}": array for key, array in self._temperature.state().items()}
+            arrays |= prefixed(f"{architecture}/weights/", model.weights)
+            arrays |= prefixed(f"{architecture}/optimizer/", model.optimizer)
+        return (
+            arrays
+            | prefixed("aggregator/", self._aggregator_state)
+            | prefixed("refinement/", self._refinement_state)
+            | prefixed("told/", self._told.state())
+            | prefixed("temperature/", self._temperature.state())
+        )
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Go on from what `state` returned.
@@ -102,122 +117,158 @@ class Server:
         Raises:
             PayloadError: the arrays are of other models.
         """
-
-        def under(prefix: str) -> dict[str, npt.NDArray[Any]]:
-            return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
-
         for architecture, model in self._models.items():
-            weights = under(f"{architecture}/weights/")
+            weights = under(arrays, f"{architecture}/weights/")
             check_weights(weights, model.weights)
-            self._models[architecture] = ModelState(weights, under(f"{architecture}/optimizer/"))
-        self._temperature.restore(under("temperature/"))
-        consensus = under("consensus/")
-        self._consensus = (consensus["indices"], consensus["logits"]) if consensus else None
+            self._models[architecture] = ModelState(weights, under(arrays, f"{architecture}/optimizer/"))
+        self._aggregator_state = under(arrays, "aggregator/")
+        self._refinement_state = under(arrays, "refinement/")
+        self._told.restore(under(arrays, "told/"))
+        self._temperature.restore(under(arrays, "temperature/"))
 
-    def public_indices(self, server_round: int) -> IndexArray:
-        """Draw the public samples of a round, sorted."""
+    def drawn(self, server_round: int) -> IntArray:
+        """Draw the public samples of a round, ascending; all classes where rows are keyed by class."""
+        if self._spec.keys == "classes":
+            return self._all_keys()
         num_public = len(self._workspace.data.public_inputs)
         wanted = self._config.method.public_per_round or num_public
         rng = numpy_rng(self._config.run.seed, "public", "round", server_round)
-        return np.sort(rng.choice(num_public, size=wanted, replace=False)).astype(np.int32)
+        return np.sort(rng.choice(num_public, size=wanted, replace=False))
 
-    def instructions(self, server_round: int, indices_N: IndexArray) -> Mapping[str, TrainInstruction]:
-        """What clients of each architecture are to do in this round."""
-        instructions = {}
-        for architecture in sorted(set(self._config.clients.models)):
-            model = self._models.get(architecture) if self._method.adopts == "model" else None
-            instructions[architecture] = TrainInstruction(
-                server_round=server_round,
-                public_indices_N=indices_N,
-                weights=None if model is None else model.weights,
-                consensus=None if model is not None else self._consensus,
-                evaluate=self._config.evaluates_clients(server_round) and self._method.sends == "logits",
-            )
-        return instructions
+    def asked(self, drawn_N: IntArray, server_round: int) -> IntArray:
+        """The drawn keys that clients are asked for; the first of them where all would be known already."""
+        asked_N = self._refinement.ask(drawn_N, server_round, self._refinement_state)
+        return asked_N if len(asked_N) else drawn_N[:1]
 
-    def finish_round(
-        self,
-        server_round: int,
-        indices_N: IndexArray,
-        contributions: Sequence[Contribution],
-        test_logits: Sequence[FloatArray],
-    ) -> Outcome:
-        """Aggregate the contributions, distil, evaluate.
+    def instruction(self, server_round: int, asked_N: IntArray, client: int, used_round: int) -> TrainInstruction:
+        """What a client is to do in this round."""
+        model = self._models.get(self._config.client_model(client)) if self._method.adopts == "model" else None
+        told = None
+        if self._method.needs_told_rows(adopts_model=model is not None):
+            told = self._told.of(client)
+        rows_travel = self._method.rows_upload is not None
+        return TrainInstruction(
+            server_round=server_round,
+            asked_N=asked_N.astype(np.int32),
+            weights=None if model is None else model.weights,
+            told=None if told is None else self._encoded(told),
+            evaluate=self._config.evaluates_clients(server_round) and rows_travel,
+            used_round=used_round,
+            setting=self._temperature.chosen,
+        )
+
+    def tells_apart(self, client: int) -> bool:
+        """Whether this client is told rows of its own."""
+        return client in self._told.each
+
+    def _encoded(self, told: Rows) -> Told:
+        return Told(told.keys_N.astype(np.int32), told.values_ND.shape[1], self._seam.encode_down(told))
+
+    def hear_each(self, server_round: int, asked_N: IntArray, valid: Sequence[ValidReply]) -> Answers:
+        """Aggregate what each client said.
 
         Args:
             server_round: from 1.
-            indices_N: the public samples that the contributions answered.
-            contributions: one per client, in the order of clients; at least one.
-            test_logits: answers of the same clients on the test split, to measure them; empty where nobody gave any.
+            asked_N: the keys that were asked.
+            valid: replies in the order of clients; at least one.
         """
         started = time.perf_counter()
-        members = [(c.architecture, c.weights) for c in contributions if c.weights is not None]
-        teacher_NC = self._teacher(indices_N, contributions, members)
-        self._start(contributions)
-        evaluated = members if self._config.evaluates_clients(server_round) else []
-
-        def score_clients(outcome: Outcome, answers: Sequence[FloatArray]) -> FloatArray | None:
-            return self._score_clients(outcome, answers or test_logits)
-
-        return self._learn(server_round, indices_N, teacher_NC, started, evaluated, score_clients)
-
-    def finish_sum(self, server_round: int, indices_N: IndexArray, total: SumOfClients) -> Outcome:
-        """The same where nothing is known but a sum: aggregate, distil, evaluate."""
-        started = time.perf_counter()
-        sharpen, test_teacher_MC = self._method.sharpen, total.test_teacher_MC
-
-        def score_clients(outcome: Outcome, answers: Sequence[FloatArray]) -> FloatArray | None:
-            del answers
-            if test_teacher_MC is None:
-                return None
-            answered = total.num_clients * len(test_teacher_MC)
-            outcome.clients = ClientScores(mean_accuracy=total.counts.num_correct / answered)
-            return self._score_teacher(outcome, sharpen(test_teacher_MC))
-
-        return self._learn(server_round, indices_N, sharpen(total.teacher_NC), started, [], score_clients)
-
-    def _learn(
-        self,
-        server_round: int,
-        indices_N: IndexArray,
-        teacher_NC: FloatArray | None,
-        started: float,
-        members: Sequence[tuple[str, Weights]],
-        score_clients: ScoreClients,
-    ) -> Outcome:
-        """What follows once there is a teacher."""
-        outcome = Outcome()
+        contributions = [each.contribution for each in valid]
+        aggregate, stack, rule = self._method.aggregate, None, None
+        if aggregate is not None:
+            stack = self._stack(self._rows(asked_N, contributions), asked_N, contributions, server_round)
+            rule, self._aggregator_state = aggregate.fit(stack, self._aggregator_state)
+        fresh = None if rule is None or stack is None else rule(stack)
         aggregated = time.perf_counter()
-        if teacher_NC is not None:
-            self._consensus = (indices_N, teacher_NC)
-            if self._method.distils:
-                self._distil(outcome, server_round, indices_N, teacher_NC)
+        logits, rows = self._measured(server_round, valid)
+        test_M = np.arange(len(self._workspace.data.test.labels_N))
+        measured = rule is not None and rows
+        return Answers(
+            fresh=fresh,
+            test=rule(self._stack(rows, test_M, contributions, server_round)) if rule and measured else None,
+            clients=score_clients(logits, self._workspace.data.test.labels_N),
+            contributions=contributions,
+            stack=stack,
+            seconds={"aggregation": aggregated - started, "evaluation": time.perf_counter() - aggregated},
+        )
+
+    def hear_sum(self, total: SumOfClients) -> Answers:
+        """The same where nothing is known but a sum."""
+        clients = ClientScores()
+        if total.counts.num_answered:
+            clients = ClientScores(mean_accuracy=total.counts.num_correct / total.counts.num_answered)
+        return Answers(total.fresh, total.test, clients)
+
+    def finish_round(self, server_round: int, drawn_N: IntArray, answers: Answers) -> Outcome:
+        """Refine the teacher, distil, evaluate.
+
+        Args:
+            server_round: from 1.
+            drawn_N: the keys that were drawn for the round.
+            answers: what the clients said.
+        """
+        started = time.perf_counter()
+        outcome, teacher = Outcome(clients=answers.clients), None
+        if answers.fresh is not None:
+            teacher, self._refinement_state = self._refinement.refine(
+                answers.fresh, drawn_N, server_round, self._refinement_state
+            )
+        self._start(answers.contributions)
+        aggregated = time.perf_counter()
+        if teacher is not None and len(teacher):
+            if self._method.distils != "nothing":
+                self._distil(outcome, server_round, teacher)
+            self._tell(teacher, answers.stack)
         distilled = time.perf_counter()
-        self._evaluate(outcome, members, score_clients, is_last=server_round == self._config.run.rounds)
+        test = None if answers.test is None else self._refinement.measured(answers.test)
+        self._evaluate(outcome, test, is_last=server_round == self._config.run.rounds)
+        outcome.arrays = self._arrays(answers.contributions, teacher)
         outcome.seconds = {
-            "aggregation": aggregated - started,
+            "aggregation": aggregated - started + answers.seconds.get("aggregation", 0.0),
             "distillation": distilled - aggregated,
-            "evaluation": time.perf_counter() - distilled,
+            "evaluation": time.perf_counter() - distilled + answers.seconds.get("evaluation", 0.0),
         }
         return outcome
 
     def unchanged(self) -> Outcome:
         """The outcome of a round in which nothing was learned: the old student and its score."""
         outcome = Outcome()
-        self._evaluate(outcome)
+        self._evaluate(outcome, None, is_last=False)
         return outcome
 
-    def _teacher(
-        self, indices_N: IndexArray, contributions: Sequence[Contribution], members: Sequence[tuple[str, Weights]]
-    ) -> FloatArray | None:
-        if self._method.aggregate is None:
-            return None
-        if members:
-            answers = predict(self._executor, self._config, members, indices_N)
-            logits = [self._seam.bound(logits_NC)[0] for logits_NC in answers]
-        else:
-            logits = [c.logits_NC for c in contributions if c.logits_NC is not None]
-        return self._method.teacher(np.stack(logits))
+    def _rows(self, asked_N: IntArray, contributions: Sequence[Contribution]) -> dict[int, Rows]:
+        """What each client sent, or what its model answers where that travels."""
+        sent = {c.client: c.rows for c in contributions if c.rows is not None}
+        return sent or self._members_rows(asked_N, self._members_answer(contributions, asked_N), contributions)
+
+    def _measured(self, server_round: int, valid: Sequence[ValidReply]) -> tuple[list[FloatArray], dict[int, Rows]]:
+        """Logits and rows of the clients on the test split; none in a round in which they are not measured."""
+        if self._method.rows_upload is not None:
+            logits = [each.test_logits_MC for each in valid if each.test_logits_MC is not None]
+            return logits, {each.contribution.client: each.test_rows for each in valid if each.test_rows is not None}
+        if not self._config.evaluates_clients(server_round):
+            return [], {}
+        contributions = [each.contribution for each in valid]
+        logits = self._members_answer(contributions, None)
+        return logits, self._members_rows(np.arange(len(logits[0])), logits, contributions)
+
+    def _members_answer(self, contributions: Sequence[Contribution], indices_N: IntArray | None) -> list[FloatArray]:
+        """Let the clients' models answer public samples, or the test split."""
+        members = [(c.architecture, c.weights) for c in contributions if c.weights is not None]
+        return predict(self._executor, self._config, members, indices_N)
+
+    def _members_rows(
+        self, keys_N: IntArray, logits: Sequence[FloatArray], contributions: Sequence[Contribution]
+    ) -> dict[int, Rows]:
+        return {
+            c.client: self._spec.checked(Rows.of(keys_N, logits_NC), keys_N)
+            for c, logits_NC in zip(contributions, logits, strict=True)
+        }
+
+    def _stack(
+        self, rows: Mapping[int, Rows], keys_N: IntArray, contributions: Sequence[Contribution], server_round: int
+    ) -> Stack:
+        return Stack.of(rows, keys_N, {c.client: c.num_examples for c in contributions}, server_round)
 
     def _start(self, contributions: Sequence[Contribution]) -> None:
         if self._method.start is None:
@@ -228,62 +279,48 @@ class Server:
             check_weights(weights, model.weights)
             self._models[architecture] = replace(model, weights=weights)
 
-    def _distil(self, outcome: Outcome, server_round: int, indices_N: IndexArray, teacher_NC: FloatArray) -> None:
+    def _distil(self, outcome: Outcome, server_round: int, teacher: Rows) -> None:
         seed = derive_seed(self._config.run.seed, "server", "round", server_round, "distillation")
         student, reports = self._config.student.model, {}
-        task = DistillationTask(self._config, student, self._models[student], indices_N, teacher_NC, seed)
+        task = DistillationTask(self._config, student, self._models[student], teacher.keys_N, teacher.values_ND, seed)
         outcome.temperature_choice = self._temperature.choose(server_round, task)
         task = replace(task, config=self._temperature.config)
-        for architecture, model in self._models.items():
-            own = replace(task, architecture=architecture, state=model)
+        for architecture in list(self._models) if self._method.distils == "all" else [student]:
+            own = replace(task, architecture=architecture, state=self._models[architecture])
             self._models[architecture], reports[architecture] = self._executor.run_collective(
                 own, self._config.student.shards
             )
         outcome.distillation = reports[student]
 
-    def _evaluate(
-        self,
-        outcome: Outcome,
-        members: Sequence[tuple[str, Weights]] = (),
-        score_clients: ScoreClients = lambda *_: None,
-        is_last: bool = False,
-    ) -> None:
-        """Score student, clients and teacher on the test split; `score_clients` is given what the members answer."""
-        labels_N = self._workspace.data.test.labels_N
-        weights = self.student_weights
-        students = [] if weights is None else [(self._config.student.model, weights)]
-        answers = predict(self._executor, self._config, [*students, *members])
-        student_NC = answers.pop(0) if students else None
-        if student_NC is not None:
-            accuracy, loss = score(student_NC, labels_N)
-            if not np.isfinite(loss):
-                raise RoundError("the student diverged: its loss is not finite; lower the learning rates")
-            balanced = balanced_accuracy(student_NC, labels_N)
-            outcome.student = StudentScore(accuracy=accuracy, balanced_accuracy=balanced, loss=loss)
-        teacher_NC = score_clients(outcome, answers)
-        if student_NC is not None and teacher_NC is not None:
-            outcome.agreement = agreement(student_NC, teacher_NC)
+    def _tell(self, teacher: Rows, stack: Stack | None) -> None:
+        """Keep what clients are told in the next round."""
+        tells = self._method.tells
+        if tells == "student":
+            student = [(self._config.student.model, self._models[self._config.student.model].weights)]
+            (logits_NC,) = predict(self._executor, self._config, student, teacher.keys_N)
+            teacher = Rows.of(teacher.keys_N, logits_NC)
+        self._told.everybody = teacher
+        if callable(tells) and stack is not None:
+            self._told.each |= tells(stack, teacher)
+
+    def _evaluate(self, outcome: Outcome, test: Rows | None, *, is_last: bool) -> None:
+        """Score student and teacher on the test split."""
+        labels_M, student_MC = self._workspace.data.test.labels_N, None
+        if (weights := self.student_weights) is not None:
+            (student_MC,) = predict(self._executor, self._config, [(self._config.student.model, weights)])
+            outcome.student = score_student(student_MC, labels_M)
+        teacher_MC = complete_logits(test, len(labels_M), self._workspace.data.num_classes)
+        if teacher_MC is not None:
+            outcome.ensemble_teacher = score_teacher(teacher_MC, labels_M)
+        if student_MC is not None and teacher_MC is not None:
+            outcome.agreement = agreement(student_MC, teacher_MC)
         if is_last:
-            outcome.confusion = confusion(student_NC, teacher_NC, labels_N)
+            outcome.confusion = confusion(student_MC, teacher_MC, labels_M)
 
-    def _score_clients(self, outcome: Outcome, test_logits: Sequence[FloatArray]) -> FloatArray | None:
-        """Score the clients and their ensemble teacher; returns the teacher's logits where there is one."""
-        if not test_logits:
-            return None
-        labels_N = self._workspace.data.test.labels_N
-        accuracies = [score(logits_NC, labels_N).accuracy for logits_NC in test_logits]
-        outcome.clients = ClientScores(
-            mean_accuracy=mean(accuracies),
-            worst_accuracy=min(accuracies),
-            mean_balanced_accuracy=mean(balanced_accuracy(logits_NC, labels_N) for logits_NC in test_logits),
+    def _arrays(self, contributions: Sequence[Contribution], teacher: Rows | None) -> RoundArrays:
+        return RoundArrays(
+            client_rows={c.client: c.rows for c in contributions if c.rows is not None},
+            client_weights={c.client: c.weights for c in contributions if c.weights is not None},
+            teacher=teacher,
+            student=self.student_weights,
         )
-        bounded = np.stack([self._seam.bound(logits_NC)[0] for logits_NC in test_logits])
-        return self._score_teacher(outcome, self._method.teacher(bounded))
-
-    def _score_teacher(self, outcome: Outcome, teacher_NC: FloatArray | None) -> FloatArray | None:
-        if teacher_NC is not None:
-            labels_N = self._workspace.data.test.labels_N
-            outcome.ensemble_teacher = TeacherScore(
-                accuracy=score(teacher_NC, labels_N).accuracy, balanced_accuracy=balanced_accuracy(teacher_NC, labels_N)
-            )
-        return teacher_NC

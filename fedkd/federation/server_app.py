@@ -16,7 +16,7 @@ from fedkd.federation.client_app import config_of
 from fedkd.federation.model_checks import check_models
 from fedkd.federation.observers import Observer, Observers
 from fedkd.federation.references import compose_method
-from fedkd.federation.replies import ReplyDesk
+from fedkd.federation.replies import ReplyHandler
 from fedkd.federation.secure.rounds import SecureRounds
 from fedkd.federation.server import Server
 from fedkd.federation.strategy import DistillationStrategy
@@ -55,16 +55,16 @@ def build_server_app(
         check_models(config, method, workspace)
         simulated = grid if isinstance(grid, SimulatedGrid) else None
         server = Server(config, method, workspace, simulated.executor if simulated else LocalExecutor())
-        desk = ReplyDesk(config, method, workspace, _expected_weights(config, method, workspace))
+        handler = ReplyHandler(config, method, workspace, _expected_weights(config, method, workspace))
         observers = [observer]
         history: tuple[RoundRecord, ...] = ()
         if checkpoints is not None:
-            checkpoints.restore(server, simulated)
-            observers.append(Saving(checkpoints, server, simulated))
+            checkpoints.restore(server, handler, simulated)
+            observers.append(Saving(checkpoints, server, handler, simulated))
             history = checkpoints.history
         told = Observers(observers)
         secure = SecureRounds(config, method, workspace, told.on_reply) if config.secure_aggregation.enabled else None
-        strategy = DistillationStrategy(config, server, desk, workspace, told, history, secure)
+        strategy = DistillationStrategy(config, server, handler, workspace, told, history, secure)
         if simulated is None:
             look_often_for_objects()
         with one_torch_thread():
@@ -84,6 +84,6 @@ def run_server_app(
 
 
 def _expected_weights(config: ExperimentConfig, method: Method, workspace: Workspace) -> dict[str, Weights]:
-    if method.sends != "weights":
+    if not method.sends_model:
         return {}
     return {name: read_weights(workspace.build_model(name, seed=0)) for name in set(config.clients.models)}

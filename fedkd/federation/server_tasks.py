@@ -13,16 +13,15 @@ import numpy as np
 
 from fedkd.aggregation import Weights
 from fedkd.config.experiment import ExperimentConfig
-from fedkd.distillation import Distiller, relation_terms
+from fedkd.distillation import Distiller
 from fedkd.distillation.executor import Executor
 from fedkd.distillation.shards import Exchange
-from fedkd.federation.messages import IndexArray
 from fedkd.federation.weights import load_weights, read_weights
 from fedkd.federation.workspace import open_workspace
 from fedkd.records import Distillation
 from fedkd.training.evaluation import PREDICTION_BATCH, predict_logits
 from fedkd.training.optimizer_state import OptimizerArrays
-from fedkd.types import FloatArray
+from fedkd.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class DistillationTask:
     config: ExperimentConfig
     architecture: str
     state: ModelState
-    indices_N: IndexArray
+    indices_N: IntArray
     teacher_NC: FloatArray
     seed: int
 
@@ -50,22 +49,11 @@ class DistillationTask:
         Raises:
             RoundError: the distillation diverged.
         """
-        workspace, student, method = open_workspace(self.config), self.config.student, self.config.method
+        workspace, student = open_workspace(self.config), self.config.student
         model = workspace.build_model(self.architecture, seed=0)
         load_weights(model, self.state.weights)
-        distiller = Distiller(
-            model,
-            student,
-            temperature=method.temperature,
-            alpha=method.alpha,
-            label_smoothing=method.label_smoothing,
-            terms=relation_terms(student.terms),
-            keep_optimizer=student.optimizer_state == "kept",
-            holdout_fraction=student.holdout_fraction,
-            patience=student.patience,
-            shards=student.shards,
-            exchange=exchange,
-        )
+        kept = student.optimizer_state == "kept"
+        distiller = Distiller(model, student, keep_optimizer=kept, shards=student.shards, exchange=exchange)
         distiller.load_optimizer_state(self.state.optimizer)
         report = distiller.distil(workspace.public_batch(self.indices_N, self.teacher_NC), self.seed)
         return ModelState(read_weights(model), distiller.optimizer_state()), report
@@ -78,7 +66,7 @@ class PredictionTask:
     config: ExperimentConfig
     architecture: str
     weights: Weights
-    indices_N: IndexArray | None
+    indices_N: IntArray | None
     stretch: slice
 
     def __call__(self) -> FloatArray:
@@ -95,7 +83,7 @@ def predict(
     executor: Executor,
     config: ExperimentConfig,
     models: Sequence[tuple[str, Weights]],
-    indices_N: IndexArray | None = None,
+    indices_N: IntArray | None = None,
 ) -> list[FloatArray]:
     """Let models, given as (architecture, weights), answer the public samples `indices_N`, or the test split.
 

@@ -9,25 +9,25 @@ messages of a round are those of `SecureRounds`, one exchange a stage.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from statistics import mean
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from fedkd.config.experiment import ExperimentConfig
 from fedkd.errors import RoundError
+from fedkd.federation.gathering import Gathered, gather_replies, gather_sum
 from fedkd.federation.membership import Membership, meet, require_enough
-from fedkd.federation.messages import TRAIN, IndexArray, instruction_to_records, payload_bytes
+from fedkd.federation.messages import TRAIN, TrainInstruction, instruction_to_records
 from fedkd.federation.observers import Observer
-from fedkd.federation.replies import ReplyDesk, Round
-from fedkd.federation.secure.exchange import Invitation, SecureRound
+from fedkd.federation.replies import ReplyHandler
+from fedkd.federation.secure.exchange import Invitation
 from fedkd.federation.secure.rounds import SecureRounds
-from fedkd.federation.server import Outcome, Server
+from fedkd.federation.server import Server
 from fedkd.federation.workspace import Workspace
-from fedkd.records import RoundRecord, Seconds, Traffic
+from fedkd.records import RoundRecord
 from fedkd.seeding import numpy_rng
 
 
@@ -37,7 +37,7 @@ class DistillationStrategy(Strategy):
     Args:
         config: the experiment.
         server: the server's models.
-        desk: validates replies.
+        handler: validates replies.
         workspace: the server's data.
         observer: told of progress and of every round.
         history: rounds that were run before; the first round to run is the one after them.
@@ -48,18 +48,18 @@ class DistillationStrategy(Strategy):
         self,
         config: ExperimentConfig,
         server: Server,
-        desk: ReplyDesk,
+        handler: ReplyHandler,
         workspace: Workspace,
         observer: Observer,
         history: Sequence[RoundRecord] = (),
         secure_rounds: SecureRounds | None = None,
     ) -> None:
-        self._config, self._server, self._desk = config, server, desk
+        self._config, self._server, self._handler = config, server, handler
         self._workspace, self._observer = workspace, observer
         self._nodes: dict[int, int] = {}
         self._here: list[int] = []
-        self._asked: tuple[dict[int, int], IndexArray] = ({}, np.empty(0, np.int32))
-        self._bytes_down = 0
+        nothing = np.empty(0, np.int64)
+        self._invitation = Invitation(0, {}, nothing, nothing, {}, {})
         self._secure_rounds = secure_rounds
         self.history = list(history)
 
@@ -97,10 +97,10 @@ class DistillationStrategy(Strategy):
             if self._secure_rounds is None:
                 messages = self.configure_train(server_round, arrays, train_config or ConfigRecord(), grid)
                 replies = grid.send_and_receive(messages, timeout=patience)
-                record = self._finish(server_round, self._counted(server_round, replies), started)
+                gathered = self._gather(self._counted(server_round, replies))
             else:
-                secure = self._secure_rounds.run(grid, self._invite(server_round), patience)
-                record = self._finish_secure(server_round, secure, started)
+                gathered = gather_sum(self._server, self._secure_rounds.run(grid, self._invite(server_round), patience))
+            record = self._finish(gathered, started)
             result.evaluate_metrics_serverapp[server_round] = _metrics(record)
         if not any(record.completed for record in self.history):
             raise RoundError(f"no round had {self._config.clients.min_replies} usable replies: {self._why()}")
@@ -113,30 +113,36 @@ class DistillationStrategy(Strategy):
         """Draw clients and public samples; each client gets the instruction for its architecture."""
         del arrays, config, grid
         invitation = self._invite(server_round)
-        contents = {client: invitation.contents[self._config.client_model(client)] for client in invitation.nodes}
-        self._bytes_down = sum(payload_bytes(content) for content in contents.values())
         return [
             Message(content, invitation.nodes[client], TRAIN, group_id=str(server_round))
-            for client, content in contents.items()
+            for client, content in invitation.contents.items()
         ]
 
     def _invite(self, server_round: int) -> Invitation:
-        """Draw clients and public samples of a round."""
-        clients, indices_N = self._draw(server_round), self._server.public_indices(server_round)
-        self._asked = ({self._nodes[client]: client for client in clients}, indices_N)
-        instructions = self._server.instructions(server_round, indices_N)
-        return Invitation(
-            server_round,
-            {client: self._nodes[client] for client in clients},
-            instructions,
-            {name: instruction_to_records(instruction) for name, instruction in instructions.items()},
-        )
+        """Draw clients and keys of a round; clients that get the same instruction share it."""
+        clients, drawn_N = self._draw(server_round), self._server.drawn(server_round)
+        asked_N = self._server.asked(drawn_N, server_round)
+        instructions: dict[int, TrainInstruction] = {}
+        contents: dict[int, RecordDict] = {}
+        first: dict[Hashable, int] = {}
+        for client in clients:
+            used_round = self._handler.used_round(client)
+            own = client if self._server.tells_apart(client) else None
+            same = first.setdefault((self._config.client_model(client), used_round, own), client)
+            if same == client:
+                instructions[client] = self._server.instruction(server_round, asked_N, client, used_round)
+                contents[client] = instruction_to_records(instructions[client])
+            instructions[client], contents[client] = instructions[same], contents[same]
+        nodes = {client: self._nodes[client] for client in clients}
+        self._invitation = Invitation(server_round, nodes, drawn_N, asked_N, instructions, contents)
+        return self._invitation
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Finish a round: the student after it, and its scores."""
-        record = self._finish(server_round, replies, time.perf_counter())
+        del server_round
+        record = self._finish(self._gather(replies), time.perf_counter())
         return self._arrays(), _metrics(record)
 
     def configure_evaluate(
@@ -161,56 +167,36 @@ class DistillationStrategy(Strategy):
 
     def _counted(self, server_round: int, replies: Iterable[Message]) -> Iterator[Message]:
         for count, reply in enumerate(replies, start=1):
-            self._observer.on_reply(server_round, count, len(self._asked[0]))
+            self._observer.on_reply(server_round, count, len(self._invitation.nodes))
             yield reply
 
-    def _finish(self, server_round: int, messages: Iterable[Message], started: float) -> RoundRecord:
-        senders, indices_N = self._asked
-        replies = self._desk.sort_out(messages, senders, server_round, len(indices_N))
-        completed = len(replies.contributions) >= self._config.clients.min_replies
+    def _gather(self, messages: Iterable[Message]) -> Gathered:
+        """Sort the replies out."""
+        invitation = self._invitation
+        senders = {node: client for client, node in invitation.nodes.items()}
+        replies = self._handler.sort_out(messages, senders, invitation.server_round, invitation.asked_N)
+        return gather_replies(self._server, invitation, replies)
+
+    def _finish(self, gathered: Gathered, started: float) -> RoundRecord:
+        """Learn from what was gathered, in clear or under masks, and record the round."""
+        server_round, server = self._invitation.server_round, self._server
+        enough = len(gathered.replied) >= self._config.clients.min_replies
         self._observer.on_phase(server_round, "distillation")
-        if completed:
-            outcome = self._server.finish_round(server_round, indices_N, replies.contributions, replies.test_logits)
+        completed = gathered.hear is not None and enough
+        if gathered.hear is not None and enough:
+            outcome = server.finish_round(server_round, self._invitation.drawn_N, gathered.hear())
         else:
-            outcome = self._server.unchanged()
+            outcome = server.unchanged()
         record = RoundRecord(
             server_round=server_round,
             completed=completed,
-            selected=tuple(senders.values()),
-            replied=tuple(contribution.client for contribution in replies.contributions),
-            dropped=tuple(replies.dropped),
-            late=tuple(replies.late),
-            refused=tuple(replies.refused),
+            selected=tuple(self._invitation.nodes),
+            **gathered.recorded,
             **outcome.scores,
-            train_loss=_mean([reply.metrics.train_loss for reply in replies.replies]),
-            clipped_fraction=_mean([reply.metrics.clipped_fraction for reply in replies.replies]),
-            bytes=Traffic(up=replies.bytes_up, down=self._bytes_down),
-            seconds=_seconds(replies, outcome, time.perf_counter() - started),
+            seconds=gathered.seconds(outcome.seconds, time.perf_counter() - started),
         )
-        return self._recorded(record)
-
-    def _finish_secure(self, server_round: int, secure: SecureRound, started: float) -> RoundRecord:
-        """Finish a round of which only a sum is known: nothing in its record is of one client alone."""
-        senders, indices_N = self._asked
-        total = secure.total if len(secure.survivors) >= self._config.clients.min_replies else None
-        self._observer.on_phase(server_round, "distillation")
-        server = self._server
-        outcome = server.finish_sum(server_round, indices_N, total) if total else server.unchanged()
-        record = RoundRecord(
-            server_round=server_round,
-            completed=total is not None,
-            selected=tuple(senders.values()),
-            replied=secure.survivors,
-            dropped=tuple(sorted(set(secure.dropped) - set(secure.survivors))),
-            late=tuple(sorted(set(secure.late) - set(secure.survivors))),
-            refused=tuple(secure.refused),
-            **outcome.scores,
-            train_loss=total.counts.train_loss / total.num_clients if total else None,
-            clipped_fraction=total.counts.num_clipped / (total.num_clients * total.teacher_NC.size) if total else None,
-            secure_sum=secure.record,
-            bytes=Traffic(up=sum(secure.bytes_up.values()), down=sum(secure.bytes_down.values())),
-            seconds=Seconds(total=time.perf_counter() - started, **outcome.seconds),
-        )
+        if outcome.arrays is not None:
+            self._observer.on_arrays(server_round, outcome.arrays)
         return self._recorded(record)
 
     def _recorded(self, record: RoundRecord) -> RoundRecord:
@@ -229,22 +215,6 @@ class DistillationStrategy(Strategy):
         return f"in round {last.server_round}, " + "; ".join(refusals + absent)
 
 
-def _mean(values: list[float]) -> float | None:
-    return mean(values) if values else None
-
-
 def _metrics(record: RoundRecord) -> MetricRecord:
     values = {"accuracy": record.student.accuracy, "loss": record.student.loss}
     return MetricRecord({key: value for key, value in values.items() if value is not None})
-
-
-def _seconds(replies: Round, outcome: Outcome, total: float) -> Seconds:
-    metrics = [reply.metrics for reply in replies.replies]
-    return Seconds(
-        total=total,
-        local_training=sum(m.training_seconds for m in metrics),
-        public_inference=sum(m.public_inference_seconds for m in metrics),
-        aggregation=outcome.seconds.get("aggregation", 0.0),
-        distillation=outcome.seconds.get("distillation", 0.0),
-        evaluation=outcome.seconds.get("evaluation", 0.0) + sum(m.evaluation_seconds for m in metrics),
-    )

@@ -16,16 +16,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedkd.config.experiment import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig, at
 from fedkd.distillation.executor import Executor
 from fedkd.distillation.shards import Alone
 from fedkd.distillation.temperature import Setting, choose_setting, settings_of
-from fedkd.federation.messages import IndexArray
 from fedkd.federation.server_tasks import DistillationTask, PredictionTask
 from fedkd.federation.workspace import Workspace
 from fedkd.records import TemperatureChoice
 from fedkd.seeding import numpy_rng
-from fedkd.types import FloatArray
+from fedkd.types import FloatArray, IntArray
 
 _STATE = "setting"
 
@@ -49,6 +48,11 @@ class TemperatureSelector:
         """The experiment at the setting that is in force."""
         return self._config if self._chosen is None else at(self._config, self._chosen)
 
+    @property
+    def chosen(self) -> tuple[float, float] | None:
+        """The temperature and alpha that were chosen last; `None` before the first choice."""
+        return None if self._chosen is None else (self._chosen.temperature, self._chosen.alpha)
+
     def choose(self, server_round: int, task: DistillationTask) -> TemperatureChoice | None:
         """Choose, if this round is one to choose in.
 
@@ -69,7 +73,7 @@ class TemperatureSelector:
         labels = self._workspace.data.public_labels_N
         choice = choose_setting(
             trial,
-            settings_of(self._selection.grid, self._selection.alphas or (self._config.method.alpha,)),
+            settings_of(self._selection.grid, self._selection.alphas or (self._config.student.objective.alpha,)),
             task.teacher_NC[held_out],
             None if labels is None else labels[task.indices_N[held_out]],
             executor=self._executor,
@@ -91,7 +95,7 @@ class Trial:
     """Distils `task` at a setting, and lets the student answer public samples that it has not learnt from."""
 
     task: DistillationTask
-    held_out_N: IndexArray
+    held_out_N: IntArray
 
     def __call__(self, setting: Setting) -> FloatArray:
         """Return the student's logits on the held-out samples, [N, C].
@@ -102,8 +106,3 @@ class Trial:
         config = at(self.task.config, setting)
         state, _ = replace(self.task, config=config)(Alone())
         return PredictionTask(config, self.task.architecture, state.weights, self.held_out_N, slice(None))()
-
-
-def at(config: ExperimentConfig, setting: Setting) -> ExperimentConfig:
-    """The experiment with the student's distillation at a setting."""
-    return config.model_copy(update={"method": config.method.model_copy(update=setting._asdict())})

@@ -16,10 +16,11 @@ from fedkd.data.federated import FederatedData, cached_federated_data
 from fedkd.data.inputs import to_model_input
 from fedkd.distillation import PublicBatch
 from fedkd.errors import ConfigError, PayloadError
-from fedkd.federation.messages import IndexArray
 from fedkd.federation.weights import to_tensor
 from fedkd.models.registry import build_model
-from fedkd.types import ByteArray, FloatArray, TokenArray
+from fedkd.payload import Rows
+from fedkd.training.local_terms import ToldRows
+from fedkd.types import ByteArray, FloatArray, IntArray, TokenArray
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Workspace:
         """All public samples, as models take them."""
         return self._tensor(self.data.public_inputs)
 
-    def public_inputs_at(self, indices_N: IndexArray) -> Tensor:
+    def public_inputs_at(self, indices_N: IntArray) -> Tensor:
         """The public samples at `indices_N`.
 
         Raises:
@@ -46,21 +47,27 @@ class Workspace:
             raise PayloadError("shape", f"public index {outside[0]}; this side holds {num_public} public samples")
         return self.public_inputs[to_tensor(indices_N).long().to(self.device)]
 
-    def public_batch(self, indices_N: IndexArray, teacher_logits_NC: FloatArray) -> PublicBatch:
+    def public_batch(self, indices_N: IntArray, teacher_logits_NC: FloatArray) -> PublicBatch:
         """What a distillation needs of the public samples at `indices_N`.
 
         Raises:
-            PayloadError: an index beyond the public set, or teacher logits that are not finite [indices, classes].
+            PayloadError: an index beyond the public set, or teacher rows that are not finite [indices, classes] or wider.
         """
-        expected = (len(indices_N), self.data.num_classes)
-        if teacher_logits_NC.shape != expected or not np.isfinite(teacher_logits_NC).all():
-            raise PayloadError("shape", f"teacher logits have shape {teacher_logits_NC.shape}; finite {expected}")
+        shape, num_classes = teacher_logits_NC.shape, self.data.num_classes
+        if shape[:1] != (len(indices_N),) or len(shape) != 2 or shape[1] < num_classes:
+            raise PayloadError("shape", f"the teacher's rows have shape {shape}; [{len(indices_N)}, ≥ {num_classes}]")
+        if not np.isfinite(teacher_logits_NC).all():
+            raise PayloadError("not_finite", "the teacher's rows hold NaN or infinity")
         labels_N = self.public_labels_N
         return PublicBatch(
             self.public_inputs_at(indices_N),
             to_tensor(teacher_logits_NC).to(self.device),
             None if labels_N is None else labels_N[to_tensor(indices_N).long().to(self.device)],
         )
+
+    def told_rows(self, rows: Rows) -> ToldRows:
+        """Rows that the server sent, as terms of local training take them."""
+        return ToldRows(to_tensor(rows.keys_N).to(self.device), to_tensor(rows.values_ND).to(self.device))
 
     @cached_property
     def public_labels_N(self) -> Tensor | None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name every PyTorch reader knows)
@@ -54,7 +53,7 @@ def js_loss(student_logits_NC: Tensor, teacher_logits_NC: Tensor, temperature: f
 
 
 def logit_l1_loss(student_logits_NC: Tensor, teacher_logits_NC: Tensor, temperature: float = 1.0) -> Tensor:
-    """Mean absolute difference of logits, the digestion loss of FedMD (Li & Wang 2019). Has no temperature."""
+    """Mean absolute difference of logits, as clients of FedMD minimise it (Li & Wang 2019). Has no temperature."""
     del temperature
     return F.l1_loss(at_least_float32(student_logits_NC), at_least_float32(teacher_logits_NC))
 
@@ -73,13 +72,14 @@ def _divergence(of_log_probs: Tensor, from_log_probs: Tensor) -> Tensor:
 
 
 SoftLoss = Callable[[Tensor, Tensor, float], Tensor]
-SoftLossName = Literal["kl", "reverse_kl", "js", "l1", "mse"]
 
 SOFT_LOSSES: Mapping[str, SoftLoss] = MappingProxyType(
     {"kl": kd_loss, "reverse_kl": reverse_kd_loss, "js": js_loss, "l1": logit_l1_loss, "mse": logit_mse_loss}
 )
 DIVERGENCES = ("kl", "reverse_kl", "js")
 """The soft losses that compare distributions, hence take a temperature and a teacher that is a distribution."""
+DISTANCES = ("l1", "mse")
+"""The soft losses that compare logits, hence take neither."""
 
 
 def distillation_loss(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from fedkd.methods.base import Method, MethodConfig, StartRule
+from fedkd.methods.uploads import ModelWeights
+from fedkd.training.local_terms import LocalTerm, Proximal
 
 
 class FedAvgConfig(MethodConfig):
@@ -22,5 +24,5 @@ class FedProxConfig(MethodConfig):
 
 def compose(config: MethodConfig, average: StartRule) -> Method:
     """Weights travel both ways and are averaged by `average`; no teacher, nobody distils."""
-    mu = config.proximal_mu if isinstance(config, FedProxConfig) else 0.0
-    return Method(name=config.name, sends="weights", adopts="model", start=average, proximal_mu=mu)
+    terms: tuple[LocalTerm, ...] = (Proximal(config.proximal_mu),) if isinstance(config, FedProxConfig) else ()
+    return Method(name=config.name, uploads=(ModelWeights(),), start=average, local_terms=terms)

@@ -8,15 +8,17 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from fedkd.aggregation import AggregatorName, Weights, make_aggregator, weighted_average
+from fedkd.aggregation import Weights, make_aggregator, weighted_average
 from fedkd.methods.base import Contribution, Method, MethodConfig
+from fedkd.methods.uploads import ModelWeights
+from fedkd.parts import PartConfig
 
 
 class FedDFConfig(MethodConfig):
     """Keys of `feddf`."""
 
     name: str = "feddf"
-    aggregator: AggregatorName = Field("mean_logits", description="how logits become a teacher")
+    aggregator: PartConfig = Field(PartConfig(name="mean_logits"), description="how logits become a teacher")
 
 
 def average_weights(previous: Weights, contributions: Sequence[Contribution]) -> Weights:
@@ -29,9 +31,8 @@ def build(config: FedDFConfig) -> Method:
     """Every architecture of the population has a server model; all of them learn from one teacher."""
     return Method(
         name="feddf",
-        sends="weights",
-        adopts="model",
+        uploads=(ModelWeights(),),
         aggregate=make_aggregator(config.aggregator),
         start=average_weights,
-        distils=True,
+        distils="all",
     )

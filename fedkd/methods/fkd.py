@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
-from fedkd.aggregation import AggregatorName, Sharpener, entropy_reduction, make_aggregator, unchanged
+from fedkd.aggregation import make_aggregator
 from fedkd.methods.base import Method, MethodConfig, previous_weights
+from fedkd.methods.refinements import REFINEMENTS, Refinement
+from fedkd.methods.uploads import UPLOADS, Upload
+from fedkd.parts import PartConfig, build_part
 
 
 class FkdConfig(MethodConfig):
     """Keys of `fkd`."""
 
     name: str = "fkd"
-    aggregator: AggregatorName = Field("mean_logits", description="how logits become a teacher")
-    sharpening: Literal["none", "entropy_reduction"] = Field("none", description="how the teacher is sharpened")
-    era_temperature: float = Field(0.1, gt=0, description="T of entropy reduction")
-
-
-def sharpener(config: FkdConfig) -> Sharpener:
-    """The sharpener that the configuration names."""
-    return entropy_reduction(config.era_temperature) if config.sharpening == "entropy_reduction" else unchanged
+    upload: PartConfig = Field(PartConfig(name="public_logits"), description="what a client makes rows of")
+    aggregator: PartConfig = Field(PartConfig(name="mean_logits"), description="how rows become a teacher")
+    refine: tuple[PartConfig, ...] = Field(
+        (), strict=False, description="what happens to the teacher then: entropy_reduction, or import paths"
+    )
 
 
 def build(config: FkdConfig) -> Method:
     """Clients adopt the student where architectures match, else the teacher's soft labels. With
-    `aggregator = "mean_probabilities"` and `sharpening = "entropy_reduction"` the teacher is that of DS-FL.
+    `aggregator = "mean_probabilities"` and `refine = ["entropy_reduction"]` the teacher is that of DS-FL.
     """
     return Method(
         name="fkd",
-        sends="logits",
-        adopts="model",
+        uploads=(build_part(config.upload, UPLOADS, "method.upload", Upload),),
         aggregate=make_aggregator(config.aggregator),
-        sharpen=sharpener(config),
+        refine=tuple(build_part(each, REFINEMENTS, "method.refine", Refinement) for each in config.refine),
         start=previous_weights,
-        distils=True,
+        distils="student",
     )

@@ -18,7 +18,7 @@ from torch import nn
 from fedkd.errors import ModelError, nearest
 from fedkd.models import resnet, small, torchvision_models, transformer
 from fedkd.seeding import isolated_torch_rng
-from fedkd.types import InputShape, SampleShape, TextShape, import_from_path
+from fedkd.types import InputShape, SampleShape, TextShape, import_from_path, is_import_path
 
 ModelFactory = Callable[[InputShape, int], nn.Module]
 """What makes a model: `(input_shape, num_classes)` to a freshly initialised module on the CPU."""
@@ -69,7 +69,7 @@ def check_model_name(name: str) -> None:
     Raises:
         ModelError: `name` is neither; the message offers the nearest known name.
     """
-    if name not in _NAMES and not _is_import_path(name):
+    if name not in _NAMES and not is_import_path(name):
         raise ModelError(
             f"model {name!r} is not known{nearest(name, _NAMES)}: "
             f"choose one of {', '.join(_NAMES)}, or give an import path 'package.module:factory'"
@@ -105,11 +105,6 @@ def build_model(name: str, input_shape: SampleShape, num_classes: int, seed: int
 def num_parameters(model: nn.Module) -> int:
     """Return the number of learnable scalars; buffers, such as batch norm's running statistics, do not count."""
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _is_import_path(name: str) -> bool:
-    module, colon, attribute = name.partition(":")
-    return bool(colon) and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
 def _check_dimensions(input_shape: SampleShape, num_classes: int) -> None:

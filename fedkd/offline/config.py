@@ -12,8 +12,8 @@ from fedkd.config.errors import config_error, read_toml
 from fedkd.config.experiment import ExperimentConfig, RunFolderConfig, apply_override, parse_config
 from fedkd.data.config import DataConfig
 from fedkd.distillation import DistillationConfig
+from fedkd.distillation.objective import check_hard_loss, check_temperature
 from fedkd.errors import ConfigError
-from fedkd.methods.objective import check_hard_loss, check_temperature
 from fedkd.models.config import ModelName
 from fedkd.training.config import TrainingConfig
 from fedkd.types import Section
@@ -38,12 +38,9 @@ class TeacherConfig(TrainingConfig):
 
 
 class OfflineMethodConfig(Section):
-    """The objective of the student."""
+    """What names the run in reports and comparisons."""
 
     name: Literal["distill"] = Field("distill", description="always distill")
-    temperature: float = Field(1.0, gt=0, description="T of the soft loss")
-    alpha: float = Field(1.0, ge=0, le=1, description="weight of the soft loss; below 1 needs a labelled public set")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of a hard label spread over all classes")
 
 
 class OfflineStudentConfig(DistillationConfig):
@@ -51,8 +48,6 @@ class OfflineStudentConfig(DistillationConfig):
 
     model: ModelName = Field("cnn", description="registered model, or package.module:factory")
     epochs: int = Field(20, ge=0, description="passes over the public samples")
-    holdout_fraction: float = Field(0.0, ge=0, lt=1, description="share of the public samples held out to watch")
-    patience: int = Field(0, ge=0, description="stop after this many epochs without a better held-out loss; 0: never")
 
 
 class TermConfig(Section):
@@ -75,10 +70,10 @@ class TermConfig(Section):
 
 
 _ONLY_IN_A_FEDERATION = {
-    ("student", "temperature_selection"): "no key of an offline distillation: `fedkd temperature CONFIG` chooses",
-    ("method", "batch_norm_alignment"): "no key of an offline distillation: its teacher adopts no student",
-    ("method", "digestion"): "no key of an offline distillation: there are no clients to digest",
-    ("student", "terms"): "no key of an offline distillation: its teacher has layers, hence [[terms]]",
+    "student.temperature_selection": "no key of an offline distillation: `fedkd temperature CONFIG` chooses",
+    "method.batch_norm_alignment": "no key of an offline distillation: its teacher adopts no student",
+    "method.local_distillation": "no key of an offline distillation: there are no clients",
+    "student.objective.terms": "no key of an offline distillation: its teacher has layers, hence [[terms]]",
 }
 
 
@@ -95,17 +90,19 @@ class OfflineConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _of_one_teacher(cls, values: Any) -> Any:
-        for (section, key), reason in _ONLY_IN_A_FEDERATION.items():
-            given = values.get(section) if isinstance(values, Mapping) else None
-            if isinstance(given, Mapping) and key in given:
-                raise ConfigError(f"{section}.{key}", given[key], reason)
+        for path, reason in _ONLY_IN_A_FEDERATION.items():
+            given = values
+            for key in path.split("."):
+                given = given.get(key) if isinstance(given, Mapping) else None
+            if given:
+                raise ConfigError(path, given, reason)
         return values
 
     @model_validator(mode="after")
     def _possible(self) -> OfflineConfig:
-        method, student = self.method, self.student
-        check_hard_loss(method.alpha, method.label_smoothing, labelled=self.data.public.labelled)
-        check_temperature({"student.loss": student.loss}, method.temperature)
+        student = self.student
+        check_hard_loss("student.objective", student.objective, labelled=self.data.public.labelled)
+        check_temperature("student.objective", student.objective)
         if student.patience > 0 and student.holdout_fraction == 0:
             raise ConfigError("student.patience", student.patience, "0 without student.holdout_fraction")
         return self

@@ -103,17 +103,7 @@ class OfflineDistillation:
 
     def distil(self, public: PublicBatch) -> Distillation:
         """Let the student learn from these answers."""
-        method, student = self.config.method, self.config.student
-        distiller = Distiller(
-            self.student,
-            student,
-            temperature=method.temperature,
-            alpha=method.alpha,
-            label_smoothing=method.label_smoothing,
-            terms=self.terms,
-            holdout_fraction=student.holdout_fraction,
-            patience=student.patience,
-        )
+        distiller = Distiller(self.student, self.config.student, terms=self.terms)
         return distiller.distil(public, derive_seed(self.config.run.seed, "student", "distillation"))
 
     def _measure(self, distillation: Distillation) -> RoundRecord:

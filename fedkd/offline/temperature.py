@@ -66,10 +66,10 @@ def choose_offline(
         ConfigError: the grid, or a loss without temperature.
         RoundError: a distillation diverged.
     """
-    if config.student.loss not in DIVERGENCES:
-        raise ConfigError(
-            "student.loss", config.student.loss, f"one of {', '.join(DIVERGENCES)}: they have a temperature"
-        )
+    objective = config.student.objective
+    if not objective.has_temperature:
+        allowed = f"one of {', '.join(DIVERGENCES)}: they have a temperature"
+        raise ConfigError("student.objective.loss", objective.loss, allowed)
     offline = open_offline(config)
     offline.train_teacher()
     public = offline.answers()
@@ -81,10 +81,10 @@ def choose_offline(
 
     def distil(setting: Setting) -> FloatArray:
         """Every trial begins from the same student and terms."""
-        method = config.method.model_copy(update=setting._asdict())
+        student = config.student.model_copy(update={"objective": objective.at(*setting)})
         trial = replace(
             offline,
-            config=config.model_copy(update={"method": method}),
+            config=config.model_copy(update={"student": student}),
             student=copy.deepcopy(offline.student),
             terms=copy.deepcopy(offline.terms),
         )
@@ -93,7 +93,7 @@ def choose_offline(
 
     return choose_setting(
         distil,
-        settings_of(grid, (config.method.alpha,)),
+        settings_of(grid, (objective.alpha,)),
         held_out.teacher_logits_NC.cpu().numpy(),
         None if held_out.labels_N is None else held_out.labels_N.cpu().numpy(),
         executor=LocalExecutor(),

@@ -1,8 +1,9 @@
-"""The one seam for what leaves a client: clip and encode on the way out, decode, validate and bound on the way in."""
+"""What leaves a client, and how: rows, their spec, and the one seam of steps and codecs that they pass."""
 
-from fedkd.payload.clipping import clip_logits
+from fedkd.payload.codecs import Codec
 from fedkd.payload.config import PayloadConfig
-from fedkd.payload.encoding import EncodedLogits, decode_logits, encode_logits
-from fedkd.payload.seam import PayloadSeam
+from fedkd.payload.rows import Arrays, Rows, RowsSpec
+from fedkd.payload.seam import Outgoing, Seam
+from fedkd.payload.steps import Step
 
-__all__ = ["EncodedLogits", "PayloadConfig", "PayloadSeam", "clip_logits", "decode_logits", "encode_logits"]
+__all__ = ["Arrays", "Codec", "Outgoing", "PayloadConfig", "Rows", "RowsSpec", "Seam", "Step"]

@@ -6,14 +6,66 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fedkd.records import RunRecord
-from fedkd.reporting.elements import code, columns, figure, page, paragraph, section, table
 from fedkd.reporting.formatting import MISSING, duration, percent, size, words
 from fedkd.reporting.lines import Axis, Line, line_plot
 from fedkd.reporting.measures import ACCURACIES, LABELS, PHASES, Measure, curve, last_agreement, measured, phase_seconds
+from fedkd.reporting.page import render_page
 from fedkd.reporting.plot import Plot, Stroke, stroke
 from fedkd.reporting.plots import ACCURACY, ROUND, SECONDS, SUMMED, bytes_axis, bytes_so_far, in_percent
 from fedkd.reporting.reported import ReportedRun
 from fedkd.reporting.settings import differing, flat, run_labels
+from fedkd.reporting.text_table import TextTable
+
+_TEMPLATE = """{% extends "page.html" %}
+{% from "elements.html" import code, figure, section, table %}
+
+{% block kicker %}fedkd comparison{% endblock %}
+{% block title %}{{ entries|length }} runs compared{% endblock %}
+{% block subtitle %}{{ labels|join("; ") }}{% endblock %}
+
+{% block body %}
+{% for entry in entries if entry.reported.unfinished %}
+<p class="warn">{{ entry.reported.unfinished }}</p>
+{% endfor %}
+
+{% call section("result", "Results") %}
+{{ table("One row a run", results) }}
+<p class="note">Local-only and centralised are the baselines: clients that never talk, and one model on all the data. \
+Agreement: how often student and ensemble teacher choose the same class on the test split.</p>
+{% endcall %}
+
+{% call section("curves", "Accuracy by round") %}
+<p class="note">Press a name to hide or show that run in every plot of this page.</p>
+<div class="columns">
+{% for plot, absent in curves %}
+{% set missing = " Not measured, or no part of the method: " ~ absent|join("; ") ~ "." if absent else "" %}
+{{ figure(plot, "Test accuracy after each round." ~ missing) }}
+{% endfor %}
+</div>
+{% endcall %}
+
+{% call section("cost", "What it cost") %}
+<div class="columns">
+{% set lacking = " Clients' mean for what has no student: " ~ without_student|join("; ") ~ "." %}
+{{ figure(bytes_plot, "Student's test accuracy against the payload sent so far, up and down."
+    ~ (lacking if without_student else "")) }}
+{{ figure(phases_plot, "Seconds of all rounds by phase. " ~ summed) }}
+</div>
+{% endcall %}
+
+{% call section("differences", "What differs") %}
+{% if differences.head|length > 1 %}
+{{ table("Keys that differ", differences) }}
+{% else %}
+<p class="note">Nothing that results depend on.</p>
+{% endif %}
+{% endcall %}
+
+{% call section("rerun", "Run them again") %}
+{{ code(entries|map(attribute="reported.rerun")|join("\n")) }}
+{% endcall %}
+{% endblock %}
+"""
 
 
 @dataclass(frozen=True)
@@ -40,19 +92,18 @@ def render_comparison(runs: Sequence[ReportedRun]) -> str:
         _Entry(f"run-{index}", label, stroke(index), reported)
         for index, (label, reported) in enumerate(zip(labels, runs, strict=True))
     ]
-    body = [
-        *(paragraph(reported.unfinished, "warn") for reported in runs if reported.unfinished),
-        _result(entries),
-        _curves(entries),
-        _cost(entries),
-        _differences(entries),
-        _reruns(entries),
-    ]
-    return page("fedkd comparison", f"{len(runs)} runs compared", "; ".join(labels), body)
-
-
-def _having(entries: Sequence[_Entry], measure: Measure) -> list[_Entry]:
-    return [entry for entry in entries if measure in measured(entry.run)]
+    return render_page(
+        _TEMPLATE,
+        entries=entries,
+        labels=labels,
+        results=_results(entries),
+        curves=_curves(entries),
+        bytes_plot=_bytes_plot(entries),
+        phases_plot=_phases_plot(entries),
+        summed=SUMMED,
+        without_student=[entry.label for entry in entries if _main(entry) != "student"],
+        differences=_differences(entries),
+    )
 
 
 def _accuracy_plot(entries: Sequence[_Entry], measure: Measure) -> Plot:
@@ -94,7 +145,7 @@ def _spoken(lines: Sequence[Line]) -> str:
     return "At the end, " + " ".join(ends) if ends else "Nothing was measured."
 
 
-def _result(entries: Sequence[_Entry]) -> str:
+def _results(entries: Sequence[_Entry]) -> TextTable:
     accuracies = [LABELS[measure].capitalize() for measure in ACCURACIES]
     cells: dict[str, Callable[[RunRecord], str]] = {
         "Local-only": lambda run: percent(run.baselines.local_only),
@@ -104,7 +155,7 @@ def _result(entries: Sequence[_Entry]) -> str:
         "Down": lambda run: size(run.bytes.down),
         "Wall time": lambda run: duration(run.seconds.total),
     }
-    rows = [
+    rows = tuple(
         (
             entry.label,
             f"{len(entry.run.history)}/{entry.run.rounds}",
@@ -112,53 +163,27 @@ def _result(entries: Sequence[_Entry]) -> str:
             *(cell(entry.run) for cell in cells.values()),
         )
         for entry in entries
-    ]
-    head = ("Run", "Rounds", *accuracies, *cells)
-    note = (
-        "Local-only and centralised are the baselines: clients that never talk, and one model on all the data. "
-        "Agreement: how often student and ensemble teacher choose the same class on the test split."
     )
-    kinds = "t" + "n" * (len(head) - 1)
-    return section("result", "Results", table("One row a run", head, rows, kinds), paragraph(note))
+    head = ("Run", "Rounds", *accuracies, *cells)
+    return TextTable(head, rows, "t" + "n" * (len(head) - 1))
 
 
-def _curves(entries: Sequence[_Entry]) -> str:
-    figures = []
+def _curves(entries: Sequence[_Entry]) -> list[tuple[Plot, list[str]]]:
+    """The plot of each accuracy that a run has, and the names of the runs that lack it."""
+    plots = []
     for measure in ACCURACIES:
-        having = _having(entries, measure)
-        if having:
-            absent = [entry.label for entry in entries if entry not in having]
-            figures.append(figure(_accuracy_plot(having, measure), _caption(absent)))
-    note = paragraph("Press a name to hide or show that run in every plot of this page.")
-    return section("curves", "Accuracy by round", note, columns(figures))
+        absent = [entry.label for entry in entries if measure not in measured(entry.run)]
+        if len(absent) < len(entries):
+            having = [entry for entry in entries if entry.label not in absent]
+            plots.append((_accuracy_plot(having, measure), absent))
+    return plots
 
 
-def _caption(absent: Sequence[str]) -> str:
-    missing = f" Not measured, or no part of the method: {'; '.join(absent)}." if absent else ""
-    return f"Test accuracy after each round.{missing}"
-
-
-def _cost(entries: Sequence[_Entry]) -> str:
-    without = [entry.label for entry in entries if _main(entry) != "student"]
-    aside = f" Clients' mean for what has no student: {'; '.join(without)}." if without else ""
-    figures = [
-        figure(_bytes_plot(entries), f"Student's test accuracy against the payload sent so far, up and down.{aside}"),
-        figure(_phases_plot(entries), f"Seconds of all rounds by phase. {SUMMED}"),
-    ]
-    return section("cost", "What it cost", columns(figures))
-
-
-def _differences(entries: Sequence[_Entry]) -> str:
+def _differences(entries: Sequence[_Entry]) -> TextTable:
+    """The value of each key that differs, a row for each run; no columns but the run's name where none does."""
     keys = differing([entry.reported for entry in entries])
-    if not keys:
-        return section("differences", "What differs", paragraph("Nothing that results depend on."))
-    rows = []
-    for entry in entries:
-        settings = flat(entry.reported.config)
-        rows.append((entry.label, *(settings.get(key, MISSING) for key in keys)))
-    keys_that_differ = table("Keys that differ", ("Run", *keys), rows, "t" * (len(keys) + 1))
-    return section("differences", "What differs", keys_that_differ)
-
-
-def _reruns(entries: Sequence[_Entry]) -> str:
-    return section("rerun", "Run them again", code("\n".join(entry.reported.rerun for entry in entries)))
+    settings = [flat(entry.reported.config) for entry in entries]
+    rows = tuple(
+        (entry.label, *(each.get(key, MISSING) for key in keys)) for entry, each in zip(entries, settings, strict=True)
+    )
+    return TextTable(("Run", *keys), rows, "t" * (len(keys) + 1))

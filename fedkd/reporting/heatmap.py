@@ -11,8 +11,9 @@ import numpy as np
 from fedkd.errors import RunFolderError
 from fedkd.records import Confusion, Matrix, PartitionRecord
 from fedkd.reporting.lines import box
-from fedkd.reporting.plot import Plot, Point, Series, Stroke, Table
+from fedkd.reporting.plot import Plot, Point, Series, Stroke
 from fedkd.reporting.svg import INK, PAPER, printable, render
+from fedkd.reporting.text_table import TextTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,13 +155,13 @@ def _points(axes: Axes, height: float, counts_RC: IntArray, rows: Side, columns:
     return tuple(points)
 
 
-def _table(counts_RC: IntArray, rows: Side, columns: Side) -> Table:
+def _table(counts_RC: IntArray, rows: Side, columns: Side) -> TextTable:
     """The counts, or a sum for each row where there are more than 5000."""
     if counts_RC.size > _MOST_TABLE_CELLS:
         sums = [(name, str(count)) for name, count in zip(rows.names, counts_RC.sum(axis=1), strict=True)]
-        return Table((rows.label, f"all {len(columns.names)} columns"), tuple(sums))
+        return TextTable.of_numbers((rows.label, f"all {len(columns.names)} columns"), tuple(sums))
     cells = [(name, *map(str, row)) for name, row in zip(rows.names, counts_RC.tolist(), strict=True)]
-    return Table((f"{rows.label} \\ {columns.label}", *columns.names), tuple(cells))
+    return TextTable.of_numbers((f"{rows.label} \\ {columns.label}", *columns.names), tuple(cells))
 
 
 def _short(name: str) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from fedkd.reporting.plot import Plot, Point, Series, Stroke, Table
+from fedkd.reporting.plot import Plot, Point, Series, Stroke
 from fedkd.reporting.svg import MUTED, render
+from fedkd.reporting.text_table import TextTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -142,15 +143,15 @@ def _where(x: Axis, at: float) -> str:
     return x.names[int(at)] if x.names else f"{x.label.partition(' (')[0]} {x.write(at)}"
 
 
-def _table(lines: Sequence[Line], x: Axis, y: Axis) -> Table:
+def _table(lines: Sequence[Line], x: Axis, y: Axis) -> TextTable:
     """A column for each line where all lines have the same places; else a row for each point."""
     places = sorted({at for line in lines for at, _ in line.measured})
     at_each = [dict(line.measured) for line in lines]
     if len(lines) < 2 or sum(map(len, at_each)) * 2 > len(places) * len(lines):
         rows = [(_name(x, at), *(_cell(y, values.get(at)) for values in at_each)) for at in thinned(places)]
-        return Table((x.label, *(line.label for line in lines)), tuple(rows))
+        return TextTable.of_numbers((x.label, *(line.label for line in lines)), tuple(rows))
     points = [(line.label, _name(x, at), y.write(value)) for line in lines for at, value in thinned(line.measured)]
-    return Table(("series", x.label, y.label), tuple(points))
+    return TextTable.of_numbers(("series", x.label, y.label), tuple(points))
 
 
 def _name(x: Axis, at: float) -> str:

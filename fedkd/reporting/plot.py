@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from fedkd.reporting.svg import MUTED, without_legend
+from fedkd.reporting.text_table import TextTable
 
 Marker = Literal["", "o", "s", "^", "v", "D", "P", "X", "*"]
+
+MARKS: Mapping[Marker, str] = {
+    "o": "M14 6a3 3 0 1 0 6 0a3 3 0 1 0-6 0z",
+    "s": "M14 3h6v6h-6z",
+    "^": "M17 2.5l3.5 6.5h-7z",
+    "v": "M17 9.5l-3.5-6.5h7z",
+    "D": "M17 2l4 4-4 4-4-4z",
+    "P": "M15.5 2h3v2.5h2.5v3h-2.5v2.5h-3v-2.5h-2.5v-3h2.5z",
+    "X": "M13.5 4.5l2-2 1.5 1.5 1.5-1.5 2 2-1.5 1.5 1.5 1.5-2 2-1.5-1.5-1.5 1.5-2-2 1.5-1.5z",
+    "*": "M17 1l1.3 3.2 3.4.3-2.6 2.2.8 3.4-2.9-1.8-2.9 1.8.8-3.4-2.6-2.2 3.4-.3z",
+}
+"""The marks as SVG paths for the legend of a page, drawn on 34 by 12 units."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +75,6 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Table:
-    """The values of a plot, as text: a heading for each column, a text for each cell."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
 class Plot:
     """One drawing, drawn once, for a file of its own and for a page.
 
@@ -89,7 +95,7 @@ class Plot:
     height: float
     box: tuple[float, float, float, float]
     series: tuple[Series, ...]
-    table: Table
+    table: TextTable
     kind: Literal["column", "cell"] = "column"
 
     @property

@@ -1,48 +1,60 @@
-"""The report's section on secure aggregation."""
+"""What the report says of secure aggregation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fedkd.records import RunRecord, SecureSum
-from fedkd.reporting.elements import paragraph, section, table
-from fedkd.reporting.formatting import duration, number, percent, size
+from fedkd.reporting.formatting import duration, size
+from fedkd.reporting.text_table import TextTable
 
 
-def secure_section(run: RunRecord) -> str:
-    """What each stage cost and lost, over all rounds; empty where nothing was summed unseen."""
-    sums = [record.secure_sum for record in run.history if record.secure_sum is not None]
-    if not sums:
-        return ""
-    head = ("Stage", "Seconds", "Up", "Down", "Missing")
-    rows = [_stage_row(stage, sums) for stage in sums[0].seconds]
-    failures = [
-        (str(record.server_round), record.secure_sum.failure)
-        for record in run.history
-        if record.secure_sum is not None and record.secure_sum.failure
-    ]
-    adjacent = [
-        (str(record.server_round), str(record.secure_sum.adjacent_client))
-        for record in run.history
-        if record.secure_sum is not None and record.secure_sum.adjacent_client is not None
-    ]
-    num_sums = sum(max(1, len(each.groups)) for each in sums if not each.failure)
-    said = (
-        f"The server saw {num_sums} sums over clients and no client's answers. A mean of them is known to within "
-        f"{number(sums[-1].resolution)}.{_clipped(run)} Clients missing at the last stage are in the sum."
+@dataclass(frozen=True)
+class SecureSummary:
+    """What the sums of all rounds cost and lost.
+
+    Args:
+        num_sums: how many sums over clients the server saw.
+        resolution: a mean of the last round's sum is known to within it.
+        clipped: share of all logits that were clipped, or `None` where that was not counted.
+        stages: seconds, bytes and missing clients of each stage, over all rounds.
+        failures: the rounds without a sum, and why.
+        adjacent: the rounds whose cohort differs from the one before by one client, and that client.
+    """
+
+    num_sums: int
+    resolution: float
+    clipped: float | None
+    stages: TextTable
+    failures: TextTable
+    adjacent: TextTable
+
+
+def secure_summary(run: RunRecord) -> SecureSummary | None:
+    """Add up what each stage cost and lost; `None` where no round was summed under masks."""
+    by_round = [(str(each.server_round), each.secure_sum) for each in run.history if each.secure_sum is not None]
+    if not by_round:
+        return None
+    sums = [each for _, each in by_round]
+    stages = tuple(_stage_row(stage, sums) for stage in sums[0].seconds)
+    failures = tuple((number, each.failure) for number, each in by_round if each.failure)
+    adjacent = tuple(
+        (number, str(each.adjacent_client)) for number, each in by_round if each.adjacent_client is not None
     )
-    body = [paragraph(said), table("All rounds together, by stage", head, rows, "tnnnn")]
-    if failures:
-        body.append(table("Rounds without a sum", ("Round", "Why"), failures, "nt"))
-    if adjacent:
-        warning = "Cohorts that differ from the one before by one client: the two sums together may reveal its answers."
-        body += [paragraph(warning, "warn"), table("Such cohorts", ("Round", "Client"), adjacent, "nn")]
-    return section("secure", "Secure aggregation", *body)
+    return SecureSummary(
+        num_sums=sum(max(1, len(each.groups)) for each in sums if not each.failure),
+        resolution=sums[-1].resolution,
+        clipped=_clipped(run),
+        stages=TextTable(("Stage", "Seconds", "Up", "Down", "Missing"), stages, "tnnnn"),
+        failures=TextTable(("Round", "Why"), failures, "nt"),
+        adjacent=TextTable(("Round", "Client"), adjacent, "nn"),
+    )
 
 
-def _clipped(run: RunRecord) -> str:
+def _clipped(run: RunRecord) -> float | None:
     fractions = [record.clipped_fraction for record in run.history if record.clipped_fraction is not None]
-    return f" Clipped were {percent(sum(fractions) / len(fractions))} of all logits." if fractions else ""
+    return sum(fractions) / len(fractions) if fractions else None
 
 
 def _stage_row(stage: str, sums: Sequence[SecureSum]) -> tuple[str, ...]:

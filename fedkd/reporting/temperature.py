@@ -1,19 +1,20 @@
-"""The choice of a temperature: a table for the terminal, a section of the report, a plot."""
+"""The choice of a temperature: a table for the terminal, what the report says of it, a plot."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
 from fedkd.records import RunRecord, TemperatureChoice, TemperatureTrial
-from fedkd.reporting.elements import columns, figure, folded, paragraph, section, table
-from fedkd.reporting.formatting import number, percent
+from fedkd.reporting.formatting import MISSING, number, percent
 from fedkd.reporting.lines import Axis, Line, line_plot
 from fedkd.reporting.plot import Plot, stroke
+from fedkd.reporting.text_table import TextTable
 from fedkd.storage.files import naming_failures, write_atomically
 
 HEAD = (
@@ -53,13 +54,13 @@ def temperature_rows(choice: TemperatureChoice) -> list[tuple[str, ...]]:
 
 def temperature_table(choice: TemperatureChoice) -> Table:
     """Return the trials as a table for the terminal; columns that need labels are left out without them."""
-    head, rows = _shown(choice)
-    trials = Table(title=Text(f"{choice.samples} held-out samples"), title_justify="left")
-    for name in head:
-        trials.add_column(name, justify="left" if name == "verdict" else "right")
-    for row in rows:
-        trials.add_row(*row, style="bold" if row[-1] == "chosen" else "")
-    return trials
+    shown = _trials(choice)
+    table = Table(title=Text(f"{choice.samples} held-out samples"), title_justify="left")
+    for name, kind in zip(shown.head, shown.kinds, strict=True):
+        table.add_column(name, justify="right" if kind == "n" else "left")
+    for row in shown.rows:
+        table.add_row(*row, style="bold" if row[-1] == "chosen" else "")
+    return table
 
 
 def temperature_choices(run: RunRecord) -> list[tuple[int, TemperatureChoice]]:
@@ -67,37 +68,53 @@ def temperature_choices(run: RunRecord) -> list[tuple[int, TemperatureChoice]]:
     return [(each.server_round, each.temperature_choice) for each in run.history if each.temperature_choice is not None]
 
 
-def temperature_section(run: RunRecord, plots: Mapping[str, Plot]) -> str:
-    """What the server chose and why, the last choice with its trials; empty where it did not choose."""
+@dataclass(frozen=True)
+class TemperatureSummary:
+    """What the report says of the temperatures that the server chose.
+
+    Args:
+        server_round: of the last choice.
+        lines: the last choice, why it was made, and what else its trials show.
+        caption: of the table of trials.
+        trials: of the last choice; columns that need labels are left out without them.
+        chosen: index of the row of the trial that was chosen.
+        earlier: the choices of the rounds before.
+    """
+
+    server_round: int
+    lines: list[str]
+    caption: str
+    trials: TextTable
+    chosen: int
+    earlier: TextTable
+
+
+def temperature_summary(run: RunRecord) -> TemperatureSummary | None:
+    """Sum up what the server chose and why; `None` where it did not choose."""
     choices = temperature_choices(run)
     if not choices:
-        return ""
+        return None
     server_round, last = choices[-1]
-    head, rows = _shown(last)
-    lead = next(index for index, row in enumerate(rows) if row[-1] == "chosen")
-    trials = table(
-        f"Round {server_round}: {last.samples} held-out samples", head, rows, "n" * (len(head) - 1) + "t", lead
+    trials = _trials(last)
+    earlier = tuple(
+        (str(number), f"{each.temperature:g}", f"{each.alpha:g}", each.why) for number, each in choices[:-1]
     )
-    said = [
-        paragraph(f"Round {server_round}, {line}." if index == 0 else f"{line}.")
-        for index, line in enumerate(temperature_lines(last))
-    ]
-    caption = "Students distilled at each temperature, on public samples that none of them has learnt from."
-    drawn = [figure(plots["temperature"], caption)] if "temperature" in plots else []
-    earlier = [(str(number), f"{each.temperature:g}", f"{each.alpha:g}", each.why) for number, each in choices[:-1]]
-    before = (
-        [folded("Choices of earlier rounds", table("", ("Round", "T", "alpha", "Why"), earlier, "nnnt"))]
-        if earlier
-        else []
+    return TemperatureSummary(
+        server_round=server_round,
+        lines=temperature_lines(last),
+        caption=f"Round {server_round}: {last.samples} held-out samples",
+        trials=trials,
+        chosen=next(index for index, row in enumerate(trials.rows) if row[-1] == "chosen"),
+        earlier=TextTable(("Round", "T", "alpha", "Why"), earlier, "nnnt"),
     )
-    return section("temperature", "The temperature of the distillation", *said, trials, columns(drawn), *before)
 
 
-def _shown(choice: TemperatureChoice) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Head and rows without the columns that need labels where there are none."""
+def _trials(choice: TemperatureChoice) -> TextTable:
+    """The trials without the columns that need labels, where there are no labels."""
     rows = temperature_rows(choice)
-    kept = [column for column in range(len(HEAD)) if choice.labelled or any(row[column] != "–" for row in rows)]
-    return [HEAD[column] for column in kept], [tuple(row[column] for column in kept) for row in rows]
+    kept = [column for column in range(len(HEAD)) if choice.labelled or any(row[column] != MISSING for row in rows)]
+    shown = tuple(tuple(row[column] for column in kept) for row in rows)
+    return TextTable(tuple(HEAD[column] for column in kept), shown, "n" * (len(kept) - 1) + "t")
 
 
 def temperature_lines(choice: TemperatureChoice) -> list[str]:

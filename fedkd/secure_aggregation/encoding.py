@@ -43,6 +43,23 @@ class DecodedSum:
     counters_E: npt.NDArray[np.uint64]
 
 
+@dataclass(frozen=True)
+class DecodedTotals:
+    """The same before any division.
+
+    Attributes:
+        totals_GC: Σ w·v over the clients, v the clipped values, float64 [G, C].
+        total_weights_G: sums of the weights, uint64 [G].
+        clipped_fraction: share of all clients' values that were clipped.
+        counters_E: sums of the counters, uint64 [E].
+    """
+
+    totals_GC: DoubleArray
+    total_weights_G: npt.NDArray[np.uint64]
+    clipped_fraction: float
+    counters_E: npt.NDArray[np.uint64]
+
+
 def encode(
     values_GC: npt.ArrayLike, weights_G: npt.ArrayLike, parameters: SessionParameters, *, counters_E: Sequence[int] = ()
 ) -> RingArray:
@@ -82,20 +99,32 @@ def encode(
     return vector
 
 
-def decode(total_D: RingArray, parameters: SessionParameters, num_clients: int) -> DecodedSum:
+def decode(total_V: RingArray, parameters: SessionParameters, num_clients: int) -> DecodedSum:
     """Turn the sum of `num_clients` encoded vectors into means.
 
     Raises:
         UndefinedMeanError: a total weight is zero.
     """
-    layout = parameters.layout
-    weighted = total_D[: layout.num_values].reshape(layout.num_weights, layout.values_per_weight)
-    tail = total_D[layout.num_values :].astype(np.uint64)
-    weights = tail[: layout.num_weights]
+    totals = decode_totals(total_V, parameters, num_clients)
+    weights = totals.total_weights_G
     if empty := int(np.count_nonzero(weights == 0)):
-        raise UndefinedMeanError(f"{empty} of {layout.num_weights} total weights are zero; their means do not exist")
+        raise UndefinedMeanError(f"{empty} of {len(weights)} total weights are zero; their means do not exist")
     return DecodedSum(
-        means_GC=weighted / weights[:, None].astype(np.float64) * parameters.step - parameters.clipping_range,
+        means_GC=totals.totals_GC / weights[:, None].astype(np.float64),
+        total_weights_G=weights,
+        clipped_fraction=totals.clipped_fraction,
+        counters_E=totals.counters_E,
+    )
+
+
+def decode_totals(total_V: RingArray, parameters: SessionParameters, num_clients: int) -> DecodedTotals:
+    """Turn the sum of `num_clients` encoded vectors into weighted sums and total weights; any of these may be zero."""
+    layout = parameters.layout
+    levels_GC = total_V[: layout.num_values].reshape(layout.num_weights, layout.values_per_weight)
+    tail = total_V[layout.num_values :].astype(np.uint64)
+    weights = tail[: layout.num_weights]
+    return DecodedTotals(
+        totals_GC=levels_GC * parameters.step - weights[:, None] * parameters.clipping_range,
         total_weights_G=weights,
         clipped_fraction=int(tail[layout.num_weights]) / (num_clients * layout.num_values),
         counters_E=tail[layout.num_weights + 1 :],

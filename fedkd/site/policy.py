@@ -71,7 +71,7 @@ def check_experiment(site: SiteConfig, config: ExperimentConfig, method: Method)
         raise PolicyError("data.source", f"{config.data.source!r}; at a site it is {SITES!r}")
     if config.clients.number != site.num_clients:
         raise PolicyError("num_clients", f"clients.number is {config.clients.number}; here it is {site.num_clients}")
-    if method.sends == "weights" and not policy.allow_weights:
+    if method.sends_model and not policy.allow_weights:
         raise PolicyError(
             "allow_weights", f"{method.name} sends the weights of the model; this site does not allow that"
         )
@@ -100,7 +100,7 @@ def what_is_asked(message: Message) -> tuple[int | None, int]:
     instruction = instruction_from_records(message.content)
     if instruction.evaluate:
         raise PolicyError("evaluate", "answers on a test split; a site has none")
-    return instruction.server_round, len(instruction.public_indices_N)
+    return instruction.server_round, len(instruction.asked_N)
 
 
 def check_usage(policy: PolicyConfig, usage: Usage) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedkd.study.summary import TextTable
+from fedkd.reporting.text_table import TextTable
 
 
 def markdown_table(table: TextTable) -> str:

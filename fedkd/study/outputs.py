@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fedkd.records import RunRecord
 from fedkd.reporting import RunStore
+from fedkd.reporting.text_table import TextTable
 from fedkd.storage.files import read_bytes, write_atomically
 from fedkd.study.cells import Cell, Study
 from fedkd.study.folder import CellOutcome, StudyFolder
@@ -18,7 +19,6 @@ from fedkd.study.page import render_page
 from fedkd.study.plots import study_plots
 from fedkd.study.rows import Result, Row, result_rows, round_rows, second_rows, to_csv, to_parquet, to_table
 from fedkd.study.summary import (
-    TextTable,
     comparisons_note,
     comparisons_table,
     failures_table,

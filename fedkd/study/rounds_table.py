@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedkd.reporting.formatting import MISSING
+from fedkd.reporting.text_table import TextTable
 from fedkd.study.markdown import markdown_table
 from fedkd.study.points import short_key, word
 from fedkd.study.rows import BASELINES, Row, axes_of
 from fedkd.study.statistics import by_point, headline
-from fedkd.study.summary import TextTable, figure_label, points_table
+from fedkd.study.summary import figure_label, points_table
 
 _ANY = "any"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from fedkd.reporting.formatting import MISSING, size
 from fedkd.reporting.measures import LABELS
+from fedkd.reporting.text_table import TextTable
 from fedkd.study.points import Scalar, short_key, word
 from fedkd.study.rows import FIGURES, Row
 from fedkd.study.statistics import PointKey, Spread, by_point, compare, headline, spread
@@ -18,15 +18,6 @@ _LABELS = {f"{measure}_accuracy": label for measure, label in LABELS.items()} | 
 }
 FEWEST_FOR_WILCOXON = 6
 """With n pairs the smallest two-sided p of Wilcoxon's test is 2^(1-n): below 0.05 from six pairs on."""
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table of plain text; `kinds` has `t` for text and `n` for numbers, one character per column."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    kinds: str
 
 
 def figure_label(figure: str) -> str:

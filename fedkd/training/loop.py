@@ -1,8 +1,8 @@
-"""The one loop in which every model of fedkd learns: clients, the student, the baselines, digestion."""
+"""The one loop in which every model of fedkd learns: clients, the student, the baselines, local distillation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fedkd.losses import class_log_prior, logit_adjusted_cross_entropy
 from fedkd.seeding import derive_seed, isolated_torch_rng
 from fedkd.training.config import OptimizerSection, TrainingConfig
+from fedkd.training.local_terms import LocalBatch, LocalTerm, ToldRows
 
 BatchLoss = Callable[[Tensor], Tensor]
 """Takes the indices of one batch, returns its mean loss."""
@@ -78,7 +79,8 @@ def train_supervised(
     *,
     num_classes: int,
     seed: int,
-    proximal_mu: float = 0.0,
+    terms: Sequence[LocalTerm] = (),
+    told: ToldRows | None = None,
 ) -> list[float]:
     """Train `model` in place with cross-entropy on labelled samples.
 
@@ -89,13 +91,14 @@ def train_supervised(
         config: epochs, batches, optimiser, logit adjustment. The optimiser starts fresh at each call.
         num_classes: number of classes of the problem, of which these samples may show few.
         seed: of the order of the samples and of dropout layers.
-        proximal_mu: weight of FedProx's term mu/2·‖w − w₀‖² (Li et al. 2020, eq. 2), w₀ the weights at the call.
+        terms: further losses.
+        told: rows.
 
     Returns:
         The mean loss of each epoch.
     """
     log_prior_C = class_log_prior(labels_N, num_classes, config.logit_adjustment_eps)
-    anchors = [parameter.detach().clone() for parameter in model.parameters()] if proximal_mu > 0 else []
+    start = {name: p.detach().clone() for name, p in model.named_parameters()} if terms else {}
 
     def loss_of_batch(indices: Tensor) -> Tensor:
         logits_NC = model(images_NCHW[indices])
@@ -104,8 +107,8 @@ def train_supervised(
             loss = logit_adjusted_cross_entropy(logits_NC, labels_N[indices], log_prior_C, smoothing)
         else:
             loss = nn.functional.cross_entropy(logits_NC, labels_N[indices], label_smoothing=smoothing)
-        for parameter, anchor in zip(model.parameters(), anchors, strict=False):
-            loss = loss + proximal_mu / 2 * (parameter - anchor).square().sum()
+        for term in terms:
+            loss = loss + term(LocalBatch(model, images_NCHW[indices], labels_N[indices], logits_NC, start, told))
         return loss
 
     optimizer = make_optimizer(model.parameters(), config)

@@ -12,14 +12,15 @@ from __future__ import annotations
 from common import Taught, arguments, dots, finish, over_seeds, table
 
 SIMILARITY = {"loss": "similarity", "student": ["features"], "teacher": ["classifier.0"], "weight": 10.0}
+HOT = {"objective": {"temperature": 4.0}}
 VARIANTS = {
-    "labels alone": {"method": {"alpha": 0.0}},
+    "labels alone": {"student": {"objective": {"alpha": 0.0}}},
     "teacher, T = 1": {},
-    "teacher, T = 4": {"method": {"temperature": 4.0}},
-    "teacher and labels, T = 4": {"method": {"temperature": 4.0, "alpha": 0.5}},
-    "reverse KL, T = 4": {"method": {"temperature": 4.0}, "student": {"loss": "reverse_kl"}},
-    "teacher trained on smoothed labels, T = 4": {"method": {"temperature": 4.0}, "teacher": {"label_smoothing": 0.1}},
-    "teacher and similarity, T = 4": {"method": {"temperature": 4.0}, "terms": [SIMILARITY]},
+    "teacher, T = 4": {"student": HOT},
+    "teacher and labels, T = 4": {"student": {"objective": {"temperature": 4.0, "alpha": 0.5}}},
+    "reverse KL, T = 4": {"student": {"objective": {"temperature": 4.0, "loss": "reverse_kl"}}},
+    "teacher trained on smoothed labels, T = 4": {"student": HOT, "teacher": {"label_smoothing": 0.1}},
+    "teacher and similarity, T = 4": {"student": HOT, "terms": [SIMILARITY]},
 }
 
 
@@ -32,7 +33,6 @@ def main() -> None:
         return {
             "run": {"seed": seed},
             "data": {"train_size": 500, "test_size": 500, "public": {"size": 100, "labelled": True}},
-            "method": variant.get("method", {}),
             "teacher": teacher | variant.get("teacher", {}),
             "student": student | variant.get("student", {}),
             "terms": variant.get("terms", []),

@@ -35,13 +35,14 @@ def main() -> None:
     given, taught = arguments(__doc__, seeds=3), Taught()
     data = data_section(given, private=2000, public=300, test=2000, side=14)
 
+    student = {"model": "lenet5", "epochs": given.epochs or 20, "batch_size": 32, "objective": {"temperature": 2.0}}
+
     def values(terms: list[dict], seed: int) -> dict:
         return {
             "run": {"seed": seed, "device": "cpu"},
             "data": data,
-            "method": {"temperature": 2.0},
             "teacher": {"model": "cnn", "epochs": given.epochs or 6, "learning_rate": 0.05},
-            "student": {"model": "lenet5", "epochs": given.epochs or 20, "batch_size": 32},
+            "student": student,
             "terms": terms,
         }
 

@@ -13,7 +13,7 @@ import torch
 from common import arguments, data_section, dots, finish, over_seeds, percentage, table, workspace_of
 from torch import Tensor, nn
 
-from fedkd.distillation import DistillationConfig, Distiller, Term, answered_by
+from fedkd.distillation import DistillationConfig, Distiller, ObjectiveConfig, Term, answered_by
 from fedkd.losses import distance_loss, kd_loss, task_geometry, task_geometry_loss
 from fedkd.models.taps import FeatureTaps
 from fedkd.seeding import isolated_torch_rng
@@ -111,11 +111,14 @@ def main() -> None:
         train(teacher, images, digits, turns, given.epochs or 8, rng)
         answers, theirs = answered_by(teacher, public, taps=HEADS), outputs(teacher, test)
         found = {"the teacher": measured(teacher, theirs, test, test_digits, test_turns)}
-        learning = DistillationConfig(epochs=given.epochs or 20, batch_size=32, learning_rate=0.003)
+        objective = ObjectiveConfig(temperature=T)
+        learning = DistillationConfig(
+            epochs=given.epochs or 20, batch_size=32, learning_rate=0.003, objective=objective
+        )
         for name, terms in VARIANTS.items():
             with isolated_torch_rng(seed):
                 student = student_model(side)
-            Distiller(student, learning, temperature=T, terms=terms).distil(answers, seed)
+            Distiller(student, learning, terms=terms).distil(answers, seed)
             found[name] = measured(student, theirs, test, test_digits, test_turns)
         return found
 

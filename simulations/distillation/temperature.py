@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fedkd.config.experiment import ExperimentConfig, parse_config
+from fedkd.config.experiment import ExperimentConfig, at, parse_config
 from fedkd.distillation import Distiller, PublicBatch
 from fedkd.distillation.temperature import Setting, judge, settings_of
 from fedkd.federation.threads import one_torch_thread
@@ -84,7 +84,7 @@ def one(source: str, root: Path, seed: int) -> dict[str, object]:
 
     def distil(setting: Setting) -> tuple[FloatArray, float]:
         model = workspace.build_model("mlp", derive_seed(seed, "new student"))
-        Distiller(model, config.student, temperature=setting.temperature).distil(batch, derive_seed(seed, "trial"))
+        Distiller(model, at(config, setting).student).distil(batch, derive_seed(seed, "trial"))
         tested = score(predict_logits(model, workspace.test_inputs), workspace.data.test.labels_N)
         return predict_logits(model, held_out_NCHW), tested.accuracy
 

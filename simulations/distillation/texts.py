@@ -26,7 +26,7 @@ ATTENTION = [
     for ours, theirs in PAIRS[1:]
 ]
 VARIANTS = {
-    "labels alone": {"method": {"alpha": 0.0}},
+    "labels alone": {"objective": {"alpha": 0.0}},
     "logits alone": {},
     "and hidden states": {"terms": HIDDEN},
     "and attention": {"terms": ATTENTION},
@@ -47,7 +47,8 @@ def one_seed(mails: str, seed: int, epochs: int | None) -> dict[str, Values]:
     weights: Mapping[str, torch.Tensor] | None = None
     found: dict[str, Values] = {}
     for name, variant in VARIANTS.items():
-        distillation = open_offline(parse_offline(base | variant))
+        student = base["student"] | {"objective": variant.get("objective", {})}
+        distillation = open_offline(parse_offline(base | {"student": student, "terms": variant.get("terms", [])}))
         if weights is None:
             distillation.train_teacher()
             weights = distillation.teacher.state_dict()

@@ -31,7 +31,7 @@ from fedkd.reporting import RunStore
 from fedkd.types import InputShape
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods" / "mechanisms.md"
-PLACES = ("distill", "fkd", "feddf", "digestion")
+PLACES = ("distill", "fkd", "feddf", "clients")
 LABELLED = {"data.public.labelled": True}
 RESNETS = {"clients.models": ["resnet8"], "student.model": "resnet8", "data.train_size": 60}
 RELATIONS = ("similarity", "distance", "angle")
@@ -61,15 +61,14 @@ def mails() -> Path:
     return path
 
 
-def loss_key(place: str) -> str:
-    return "method.digestion.loss" if place == "digestion" else "student.loss"
+def section(place: str) -> str:
+    return "method.local_distillation.objective" if place == "clients" else "student.objective"
 
 
 def term(loss: str, place: str) -> dict[str, Any]:
     """The keys of a further loss."""
     if place != "distill":
-        key = "method.digestion.terms" if place == "digestion" else "student.terms"
-        return {key: [{"loss": loss, "student": "features" if loss == "similarity" else ""}]}
+        return {f"{section(place)}.terms": [{"loss": loss, "student": "features" if loss == "similarity" else ""}]}
     if loss in ON_TEXTS:
         small = {"teacher.model": "transformer_small", "student.model": "transformer_small"}
         text = {"data.source": "jsonl", "data.root": str(mails()), "data.text": {"length": 8, "vocabulary": 300}}
@@ -81,17 +80,17 @@ def term(loss: str, place: str) -> dict[str, Any]:
 
 def cases(part: str, place: str) -> list[dict[str, Any]]:
     """What is switched on to try a cell."""
-    chosen = {"student.temperature_selection": {"grid": [8.0, 16.0]}}
+    objective, chosen = section(place), {"student.temperature_selection": {"grid": [8.0, 16.0]}}
     by_part: dict[str, list[dict[str, Any]]] = {
         "divergences kl, reverse_kl, js, and T": [
-            {loss_key(place): loss, "method.temperature": 4.0} for loss in ("kl", "reverse_kl", "js")
+            {f"{objective}.loss": loss, f"{objective}.temperature": 4.0} for loss in ("kl", "reverse_kl", "js")
         ],
-        "distances of logits mse, l1": [{loss_key(place): loss} for loss in ("mse", "l1")],
-        "T with mse, l1": [{loss_key(place): loss, "method.temperature": 2.0} for loss in ("mse", "l1")],
-        "labels beside the teacher": [LABELLED | {"method.alpha": 0.5}],
-        "labels beside the teacher, unlabelled public set": [{"method.alpha": 0.5}],
-        "smoothing of these labels": [LABELLED | {"method.alpha": 0.5, "method.label_smoothing": 0.2}],
-        "smoothing of these labels, method.alpha = 1": [LABELLED | {"method.label_smoothing": 0.2}],
+        "distances of logits mse, l1": [{f"{objective}.loss": loss} for loss in ("mse", "l1")],
+        "T with mse, l1": [{f"{objective}.loss": loss, f"{objective}.temperature": 2.0} for loss in ("mse", "l1")],
+        "labels beside the teacher": [LABELLED | {f"{objective}.alpha": 0.5}],
+        "labels beside the teacher, unlabelled public set": [{f"{objective}.alpha": 0.5}],
+        "smoothing of these labels": [LABELLED | {f"{objective}.alpha": 0.5, f"{objective}.label_smoothing": 0.2}],
+        "smoothing of these labels, alpha = 1": [LABELLED | {f"{objective}.label_smoothing": 0.2}],
         "smoothing in the teacher's own training": [
             {("teacher" if place == "distill" else "training") + ".label_smoothing": 0.2}
         ],
@@ -137,7 +136,7 @@ FEDERATED = {
 METHODS = {
     "fkd": {"method.name": "fkd"},
     "feddf": {"method.name": "feddf"},
-    "digestion": {"method.name": "fedmd", "method.digestion.loss": "kl"},
+    "clients": {"method.name": "fedmd", "method.local_distillation.objective.loss": "kl"},
 }
 
 
@@ -170,7 +169,7 @@ def without(case: dict[str, Any], part: str) -> dict[str, Any]:
         "teacher.model",
     }
     if part.startswith("smoothing of these labels"):
-        kept |= {"method.alpha"}
+        kept |= {"student.objective.alpha", "method.local_distillation.objective.alpha"}
     return {key: value for key, value in case.items() if key in kept}
 
 
@@ -187,26 +186,35 @@ def test_every_cell_is_what_happens(part: str, place: str) -> None:
             assert learnt(case, place) != learnt(without(case, part), place)
 
 
-def test_clients_of_another_architecture_digest_by_the_keys_of_the_last_column() -> None:
+def test_clients_of_another_architecture_learn_by_the_keys_of_the_last_column() -> None:
     mixed = {"method.name": "fkd", "clients.models": ["mlp", "cnn"]}
-    usual = learnt(mixed, "digestion")
+    usual = learnt(mixed, "clients")
     for changed in (
-        {"method.digestion.loss": "js"},
-        {"method.digestion.terms": [{"loss": "distance", "student": "features"}]},
+        {"method.local_distillation.objective.loss": "js"},
+        {"method.local_distillation.objective.terms": [{"loss": "distance", "student": "features"}]},
     ):
-        assert learnt(mixed | changed, "digestion") != usual
+        assert learnt(mixed | changed, "clients") != usual
 
 
 @pytest.mark.parametrize(
     ("keys", "error", "said"),
     [
-        ({"student.terms": [{"loss": "angle", "student": "feature"}]}, ModelError, "did you mean 'features'"),
+        ({"student.objective.terms": [{"loss": "angle", "student": "feature"}]}, ModelError, "did you mean 'features'"),
         (
-            {"clients.models": ["mlp", "cnn"], "method.digestion.terms": [{"loss": "angle", "student": "heads"}]},
+            {
+                "clients.models": ["mlp", "cnn"],
+                "method.local_distillation.objective.terms": [{"loss": "angle", "student": "heads"}],
+            },
             ModelError,
             "no module 'heads'",
         ),
         ({"method.batch_norm_alignment": True}, ConfigError, "without batch norm"),
+        ({"student.objective.loss": "no_such_module:loss"}, ConfigError, "'no_such_module' does not import"),
+        (
+            {"method.name": "fedmd", "method.local_distillation.objective.loss": "no_such_module:loss"},
+            ConfigError,
+            "'no_such_module' does not import",
+        ),
     ],
 )
 def test_what_does_not_fit_the_models_is_refused_before_there_is_a_folder(tmp_path, keys, error, said) -> None:
@@ -244,15 +252,18 @@ def odd(input_shape: InputShape, num_classes: int) -> nn.Module:
 def test_a_module_without_a_single_output_is_found_before_anyone_trains(keys, module, said, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "users_odd", ModuleType("users_odd"))
     sys.modules["users_odd"].__dict__.update(odd=odd)
-    section = "student" if "student.model" in keys else "method.digestion"
-    keys = keys | {f"{section}.terms": [{"loss": "distance", "student": module}]}
+    place = "fkd" if "student.model" in keys else "clients"
+    keys = keys | {f"{section(place)}.terms": [{"loss": "distance", "student": module}]}
     config = parse_config(nested(BASE | FEDERATED | keys))
     with pytest.raises(ModelError, match=said):
         check_models(config, compose_method(config.method), open_workspace(config))
 
 
-def test_a_module_is_asked_of_those_clients_alone_that_digest() -> None:
-    mixed = {"clients.models": ["mlp", "cnn"], "method.digestion.terms": [{"loss": "angle", "student": "features.6"}]}
+def test_a_module_is_asked_of_those_clients_alone_that_distil_locally() -> None:
+    mixed = {
+        "clients.models": ["mlp", "cnn"],
+        "method.local_distillation.objective.terms": [{"loss": "angle", "student": "features.6"}],
+    }
     config = parse_config(nested(BASE | FEDERATED | mixed))
     check_models(config, compose_method(config.method), open_workspace(config))
     everybody = parse_config(nested(BASE | FEDERATED | mixed | {"method.name": "fedmd"}))
@@ -262,12 +273,12 @@ def test_a_module_is_asked_of_those_clients_alone_that_digest() -> None:
 
 def test_a_run_folder_gives_further_losses_back(tmp_path) -> None:
     keys = {
-        "student.terms": [{"loss": "angle", "student": "features", "weight": 0.1}],
-        "method.digestion.terms": [{"loss": "distance"}],
+        "student.objective.terms": [{"loss": "angle", "student": "features", "weight": 0.1}],
+        "method.local_distillation.objective.terms": [{"loss": "distance"}],
         "clients.models": ["mlp", "cnn"],
     }
     config = parse_config(nested(keys))
     store = RunStore.create(tmp_path, "run")
     store.write_config(config.model_dump(mode="json"))
     assert load_config(store.config_path) == config
-    assert [term.weight for term in config.student.terms] == [0.1]
+    assert [term.weight for term in config.student.objective.terms] == [0.1]

@@ -61,7 +61,10 @@ def test_a_public_set_of_another_domain_and_size_lifts_clients_above_local_only(
             },
             "clients": {"number": 5, "models": ["mlp", "lenet5"]},
             "training": {"epochs": 2, "learning_rate": 0.05, "logit_adjustment": True},
-            "method": {"name": "fedmd", "digestion": {"epochs": 5, "batch_size": 64, "loss": "kl"}},
+            "method": {
+                "name": "fedmd",
+                "local_distillation": {"epochs": 5, "batch_size": 64, "objective": {"loss": "kl"}},
+            },
             "student": {"model": "mlp"},
         }
     )

@@ -106,8 +106,10 @@ def test_fedprox_without_its_term_is_fedavg(small_config: Callable[..., Experime
     assert moved_less < 0.5 * moved
 
 
-def test_clients_that_digest_nothing_are_the_local_only_baseline(small_config: Callable[..., ExperimentConfig]) -> None:
-    config = small_config(run={"rounds": 3}, method={"name": "fedmd", "digestion": {"epochs": 0}})
+def test_clients_that_learn_nothing_from_labels_are_the_local_only_baseline(
+    small_config: Callable[..., ExperimentConfig],
+) -> None:
+    config = small_config(run={"rounds": 3}, method={"name": "fedmd", "local_distillation": {"epochs": 0}})
     history = simulate(config, Observer()).history
     baselines = train_baselines(config, open_workspace(config), lambda *_: None)
     assert [record.clients.mean_accuracy for record in history] == pytest.approx(baselines.local_only_history, abs=0)

@@ -31,7 +31,7 @@ def seen():
 @pytest.mark.parametrize("name", ["fkd", "feddf", "fedmd"])
 def test_no_epoch_of_a_distillation_asks_the_teacher_again(small_config, seen, name, epochs):
     config = small_config(
-        method={"name": name, "digestion": {"epochs": epochs}},
+        method={"name": name, "local_distillation": {"epochs": epochs}},
         student={"epochs": epochs},
         data={"train_size": PRIVATE, "test_size": TEST, "public": {"size": PUBLIC}},
         run={"rounds": ROUNDS},
@@ -40,8 +40,8 @@ def test_no_epoch_of_a_distillation_asks_the_teacher_again(small_config, seen, n
     assert len(simulate(config, Observer()).history) == ROUNDS
     clients = ROUNDS * CLIENTS * (PUBLIC + TEST)  # each answers the public samples once a round, and is measured
     student = ROUNDS * (PUBLIC + TEST)  # its agreement on the public samples, and its accuracy
-    digestions = (ROUNDS - 1) * CLIENTS  # each with its agreement
+    distilled_locally = (ROUNDS - 1) * CLIENTS  # each with its agreement
     probes = ROUNDS * CLIENTS * PUBLIC if name == "feddf" else 0  # weights that arrive are tried: are answers finite?
-    assert seen["answered"] == clients + probes + (digestions * PUBLIC if name == "fedmd" else student)
-    distilled = epochs * PUBLIC * (digestions if name == "fedmd" else ROUNDS)
+    assert seen["answered"] == clients + probes + (distilled_locally * PUBLIC if name == "fedmd" else student)
+    distilled = epochs * PUBLIC * (distilled_locally if name == "fedmd" else ROUNDS)
     assert seen["learnt"] == ROUNDS * PRIVATE + distilled

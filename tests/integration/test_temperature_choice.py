@@ -34,7 +34,8 @@ def test_the_chosen_temperature_leaves_the_bits_of_a_run_that_had_it_configured(
     chosen = simulate(small_config(student=selecting()), Observer())
     t = chosen.history[0].temperature_choice.temperature
     students = [chosen.student]
-    students += [simulate(small_config(method={"temperature": other}), Observer()).student for other in (t, 5 - t)]
+    configured = [small_config(student={"objective": {"temperature": other}}) for other in (t, 5 - t)]
+    students += [simulate(config, Observer()).student for config in configured]
     same = [all(np.array_equal(students[0][key], s[key]) for key in students[0]) for s in students[1:]]
     assert same == [True, False]
 
@@ -66,7 +67,7 @@ def test_a_server_that_is_restored_keeps_its_choice(small_config):
     first, second = (temperature_selection.TemperatureSelector(config, None, None) for _ in range(2))
     first._chosen = temperature_selection.Setting(4.0, 1.0)
     second.restore(first.state())
-    assert second.config.method.temperature == 4.0
+    assert second.config.student.objective.temperature == 4.0
     assert second.choose(2, None) is None
     second.restore({})
     assert second.config is config
@@ -106,7 +107,7 @@ def test_a_grid_from_the_command_line(small_config):
         ({"student": selecting(grid=[1, 1])}, "grid"),
         ({"student": selecting(grid=[0.0])}, "grid"),
         ({"student": selecting(), "method": {"name": "fedmd"}}, "grid"),
-        ({"student": selecting() | {"loss": "mse"}}, "grid"),
+        ({"student": selecting() | {"objective": {"loss": "mse"}}}, "grid"),
         ({"student": selecting(alphas=[0.5])}, "alphas"),
         ({"student": selecting(grid=[], alphas=[1.0])}, "alphas"),
         ({"student": selecting(holdout_fraction=0.001)}, "holdout_fraction"),

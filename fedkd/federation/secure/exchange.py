@@ -32,6 +32,7 @@ from fedkd.federation.secure.messages import (
 from fedkd.federation.secure.vector import SumOfClients
 from fedkd.records import Refusal, SecureSum
 from fedkd.secure_aggregation import SecureServer, ServerStage, SessionParameters
+from fedkd.types import IntArray
 
 REASON = "secure_aggregation"
 
@@ -51,19 +52,26 @@ class Invitation:
     Attributes:
         server_round: from 1.
         nodes: client -> node.
-        instructions: by architecture.
+        drawn_N: the keys that were drawn for the round.
+        asked_N: those that clients are asked for.
+        instructions: by client; those who get the same share one.
         contents: the same as records.
     """
 
     server_round: int
     nodes: Mapping[int, int]
-    instructions: Mapping[str, TrainInstruction]
-    contents: Mapping[str, RecordDict]
+    drawn_N: IntArray
+    asked_N: IntArray
+    instructions: Mapping[int, TrainInstruction]
+    contents: Mapping[int, RecordDict]
 
 
 @dataclass
 class SecureRound:
-    """What came of a round: the sum (`None` if it failed), and of every client that is not in it what became of it."""
+    """What came of a round: the sum (`None` if it failed), and of every client that is not in it what became of it.
+
+    `evaluation_bytes` are those of one client's vector that serve only the measurement.
+    """
 
     total: SumOfClients | None = None
     survivors: tuple[int, ...] = ()
@@ -74,6 +82,7 @@ class SecureRound:
     late: list[int] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     resolution: float = 0.0
+    evaluation_bytes: int = 0
     missing: dict[str, list[int]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     bytes_up: dict[str, int] = field(default_factory=dict)
@@ -197,7 +206,7 @@ class Exchange:
         server_round, nodes = self.invitation.server_round, self.invitation.nodes
         asked = SecureRequest(stage, server_round, request, self.digests if stage == "mask" else {})
         if stage == "mask":
-            content = with_request(self.invitation.contents[self.config.client_model(client)], asked)
+            content = with_request(self.invitation.contents[client], asked)
         else:
             content = request_to_records(asked)
         return Message(content, nodes[client], TRAIN if stage == "mask" else SECURE, group_id=str(server_round))

@@ -120,17 +120,19 @@ def answer_from_records(content: RecordDict) -> SecureAnswer:
 
 def instruction_digest(instruction: TrainInstruction) -> str:
     """SHA-256 of all that a client is to adopt and to answer, in hex."""
-    digest = hashlib.sha256(f"{instruction.server_round} {instruction.evaluate}\n".encode())
+    digest = hashlib.sha256(f"{instruction.server_round} {instruction.evaluate} {instruction.setting}\n".encode())
 
     def add(name: str, array: npt.NDArray[Any]) -> None:
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(np.asarray(array, order="C").tobytes())
 
-    add("public indices", instruction.public_indices_N)
+    add("asked", instruction.asked_N)
     for name, array in sorted((instruction.weights or {}).items()):
         add(f"weights {name}", array)
-    for name, array in zip(("indices", "logits"), instruction.consensus or (), strict=False):
-        add(f"consensus {name}", array)
+    if instruction.told is not None:
+        add("told keys", instruction.told.keys_M)
+        for name, array in sorted(instruction.told.wire.items()):
+            add(f"told {instruction.told.width} {name}", array)
     return digest.hexdigest()
 
 

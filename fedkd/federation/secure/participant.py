@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from fedkd.config.experiment import ExperimentConfig, SecureAggregationConfig
 from fedkd.errors import PayloadError, SecureAggregationError
 from fedkd.federation.client import Client, Work
@@ -14,8 +12,6 @@ from fedkd.federation.messages import TrainInstruction
 from fedkd.federation.secure.identities import ROSTER, identity_path, read_credentials
 from fedkd.federation.secure.messages import SecureAnswer, SecureRequest, instruction_digest, student_digest
 from fedkd.federation.secure.vector import Counts, plan_of, terms_of
-from fedkd.payload import PayloadSeam
-from fedkd.payload.encoding import require_finite
 from fedkd.secure_aggregation import ClientState, Credentials, SecureClient
 
 DoWork = Callable[[TrainInstruction], Work]
@@ -79,10 +75,11 @@ class SecureParticipant:
         """
         if request.stage == "advertise":
             self._state = ClientState(memory=self._state.memory)
+        data = self._client.workspace.data
         party = SecureClient(
             self._client.client,
-            terms_of(self._client.config, self._client.method).policy,
-            public_set_digest=bytes.fromhex(self._client.workspace.data.public_digest),
+            terms_of(self._client.config, self._client.method, data.num_classes).policy,
+            public_set_digest=bytes.fromhex(data.public_digest),
             credentials=self._client.credentials,
             state=self._state,
         )
@@ -114,25 +111,16 @@ class SecureParticipant:
         if request.digests.get(name) != instruction_digest(instruction):
             raise PayloadError("digest", f"the instruction is not the one announced for {name!r}")
         done = work(instruction)
-        if done.logits_NC is None:
-            raise PayloadError("missing", "a method whose weights travel has no logits to mask")
-        require_finite(done.logits_NC)  # before clipping, which would make a number of an infinity
-        bounded_NC, clipped_fraction = PayloadSeam(self._client.config.payload).bound(done.logits_NC)
-        counts = Counts.of(
-            done.num_examples, self._num_correct(done), round(clipped_fraction * bounded_NC.size), done.train_loss
-        )
-        parameters = party.state.agreed_parameters
-        plan = plan_of(self._client.config, self._client.method, self._client.workspace.data, instruction)
-        vector_D = plan.encode(parameters, bounded_NC, done.test_logits_MC, counts)
+        if done.outgoing is None:
+            raise PayloadError("missing", "a method whose weights travel has no rows to mask")
+        data = self._client.workspace.data
+        plan = plan_of(self._client.config, self._client.method, data, instruction)
+        counts = Counts.of(done, data.test.labels_N)
+        test_rows = done.test_rows if plan.num_test else None
+        vector = plan.encode(party.state.agreed_parameters, done.outgoing.rows, test_rows, counts)
         return party.mask(
             request.message,
-            vector_D,
+            vector,
             student_digest=student_digest(request.digests),
-            public_set_digest=bytes.fromhex(self._client.workspace.data.public_digest),
+            public_set_digest=bytes.fromhex(data.public_digest),
         )
-
-    def _num_correct(self, done: Work) -> int:
-        if done.test_logits_MC is None:
-            return 0
-        labels_M = self._client.workspace.data.test.labels_N
-        return int(np.count_nonzero(done.test_logits_MC.argmax(axis=1) == labels_M))

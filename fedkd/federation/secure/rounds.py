@@ -65,11 +65,12 @@ class SecureRounds:
         return outcome
 
     def _sum_up(self, grid: Grid, invitation: Invitation, timeout: float | None, outcome: SecureRound) -> None:
-        digests = {name: instruction_digest(each) for name, each in invitation.instructions.items()}
+        by_architecture = {self._config.client_model(c): each for c, each in invitation.instructions.items()}
+        digests = {name: instruction_digest(each) for name, each in by_architecture.items()}
         plan = plan_of(self._config, self._method, self._workspace.data, next(iter(invitation.instructions.values())))
         early, self._early = self._early, {}
         sums = self._open(invitation, plan, student_digest(digests), early)
-        outcome.resolution = sums[0].parameters.step
+        outcome.resolution, outcome.evaluation_bytes = sums[0].parameters.step, plan.evaluation_bytes
         exchange = Exchange(grid, self._config, invitation, digests, timeout, outcome, self._on_reply)
         while unfinished := [each for each in sums if each.is_open]:
             exchange.run(unfinished)
@@ -117,7 +118,7 @@ class SecureRounds:
         if rule is not None:
             _require_groups(len(totals), "with a sum")
         self._note([each.server.result for each in finished], outcome)
-        outcome.total = totals[0] if rule is None else join_groups(totals, rule)
+        outcome.total = totals[0] if rule is None else join_groups(totals, rule, plan)
 
     def _note(self, results: Sequence[SumResult], outcome: SecureRound) -> None:
         cohorts = [frozenset(result.survivors) for result in results]

@@ -1,9 +1,10 @@
-"""What a client's vector holds under secure aggregation: its answers, and the counts that make up a round's scores.
+"""What a client's vector holds under secure aggregation: its rows, and the counts that make up a round's scores.
 
-    [logits on the public samples of the round | on the test split, where clients are measured | four counters]
+    [rows for the keys of the round | rows on the test split, where the teacher is measured | counters]
 
 Nothing else about a client leaves it. The rows of both parts go through the aggregator, so that the sum gives the
-teacher on both.
+teacher on both. A row that a client does not have has weight 0; the mean of a row to which nobody gave any weight does not
+exist, and the teacher lacks it.
 """
 
 from __future__ import annotations
@@ -13,24 +14,26 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from fedkd.aggregation import Aggregator, MeanAggregator, MeanLogits
+from fedkd.aggregation import Aggregator, MeanAggregator, MeanLogits, Stack
 from fedkd.config.experiment import ExperimentConfig, SecureAggregationConfig
 from fedkd.data.federated import FederatedData
 from fedkd.errors import PayloadError
+from fedkd.federation.client import Work
 from fedkd.federation.messages import TrainInstruction
+from fedkd.federation.seams import honest_seam
 from fedkd.methods import Method
+from fedkd.payload import Rows, RowsSpec
 from fedkd.secure_aggregation import (
     ClientPolicy,
-    DecodedSum,
     Session,
     SessionParameters,
     VectorLayout,
-    decode,
+    decode_totals,
     encode,
     round_weights,
 )
 from fedkd.secure_aggregation.masking import RingArray
-from fedkd.types import FloatArray
+from fedkd.types import IntArray
 
 _LOSS_UNITS = 1000
 
@@ -41,20 +44,31 @@ class Counts:
 
     Attributes:
         num_examples: private samples.
-        num_correct: right answers on the test split; 0 where clients are not measured.
-        num_clipped: logits on public samples that were clipped.
+        num_correct, num_answered: right answers on the test split, and samples of it; 0 where clients are not measured.
+        num_clipped, num_values: values that the bound has changed, and values in all.
         loss: the last local epoch's mean loss, in thousandths.
     """
 
     num_examples: int
     num_correct: int
+    num_answered: int
     num_clipped: int
+    num_values: int
     loss: int
 
     @classmethod
-    def of(cls, num_examples: int, num_correct: int, num_clipped: int, train_loss: float) -> Counts:
-        """Counts of one client."""
-        return cls(num_examples, num_correct, num_clipped, max(0, round(train_loss * _LOSS_UNITS)))
+    def of(cls, work: Work, labels_M: IntArray) -> Counts:
+        """Counts of one client's work."""
+        logits_MC, num_values = work.test_logits_MC, 0 if work.outgoing is None else work.outgoing.rows.values_ND.size
+        measured = logits_MC is not None
+        return cls(
+            num_examples=work.num_examples,
+            num_correct=int(np.count_nonzero(logits_MC.argmax(axis=1) == labels_M)) if logits_MC is not None else 0,
+            num_answered=len(labels_M) if measured else 0,
+            num_clipped=round(work.clipped_fraction * num_values),
+            num_values=num_values,
+            loss=max(0, round(work.train_loss * _LOSS_UNITS)),
+        )
 
     @property
     def train_loss(self) -> float:
@@ -64,13 +78,18 @@ class Counts:
 
 @dataclass(frozen=True)
 class SumOfClients:
-    """What the server learns in a round: the teacher's logits [N, C] on the public samples and [M, C] on the test split
-    (`None` where clients are not measured), both before sharpening, and the sums of the counts.
+    """What the server learns in a round.
+
+    Attributes:
+        num_clients: clients in the sum.
+        fresh: the teacher's rows before refinement.
+        test: likewise on the test split; `None` where the teacher is not measured.
+        counts: sums over the clients.
     """
 
     num_clients: int
-    teacher_NC: FloatArray
-    test_teacher_MC: FloatArray | None
+    fresh: Rows
+    test: Rows | None
     counts: Counts
 
 
@@ -80,25 +99,30 @@ class SumTerms:
 
     Attributes:
         settings: the experiment's.
-        aggregator: how the answers become a teacher.
-        logit_range: logits are clipped to ± this.
+        aggregator: how rows become a teacher.
+        spec: of the rows, as they leave a client.
         group_rule: what makes the teacher of the means of groups; `None` where there is one sum over all.
     """
 
     settings: SecureAggregationConfig
     aggregator: MeanAggregator
-    logit_range: float
+    spec: RowsSpec
     group_rule: Aggregator | None = None
 
     @property
     def value_range(self) -> float:
         """Bound of what is summed."""
-        return self.aggregator.largest_value(self.logit_range)
+        return self.aggregator.largest_value(self.spec.bound)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether each row has a weight of its own."""
+        return self.spec.weighted or self.aggregator.weighted
 
     @property
     def weight_bits(self) -> int:
-        """Bits of a weight; one where all clients count alike."""
-        return self.settings.weight_bits if self.aggregator.weighted else 1
+        """Bits of a weight; one where all rows of all clients count alike."""
+        return self.settings.weight_bits if self.weighted else 1
 
     @property
     def policy(self) -> ClientPolicy:
@@ -119,23 +143,31 @@ class VectorPlan:
 
     Attributes:
         terms: those of the experiment.
-        num_public: N, public samples of the round.
-        num_test: M, samples of the test split; 0 where clients are not measured.
-        num_classes: C.
+        asked_N: the keys that are asked for.
+        num_test: M, samples of the test split; 0 where the teacher is not measured.
     """
 
     terms: SumTerms
-    num_public: int
+    asked_N: IntArray
     num_test: int
-    num_classes: int
 
     @property
     def layout(self) -> VectorLayout:
-        """A weight for each row where the aggregator has them, else one for all."""
-        rows, counters = self.num_public + self.num_test, len(Counts.__dataclass_fields__)
-        if self.terms.aggregator.weighted:
-            return VectorLayout(rows, self.num_classes, counters)
-        return VectorLayout(1, rows * self.num_classes, counters)
+        """A weight for each row where rows have them, else one for all."""
+        rows, counters, width = (
+            len(self.asked_N) + self.num_test,
+            len(Counts.__dataclass_fields__),
+            self.terms.spec.width,
+        )
+        if self.terms.weighted:
+            return VectorLayout(rows, width, counters)
+        return VectorLayout(1, rows * width, counters)
+
+    @property
+    def evaluation_bytes(self) -> int:
+        """Bytes of a packed vector that serve only the measurement."""
+        entries = self.num_test * (self.terms.spec.width + self.terms.weighted)
+        return entries * self.terms.settings.ring_bits // 8
 
     def parameters(
         self, session: Session, num_clients: int, *, public_set_digest: bytes, student_digest: bytes
@@ -158,37 +190,41 @@ class VectorPlan:
             student_digest=student_digest,
         )
 
-    def encode(
-        self, parameters: SessionParameters, logits_NC: FloatArray, test_logits_MC: FloatArray | None, counts: Counts
-    ) -> RingArray:
-        """One client's vector, from logits within ±logit_range.
+    def encode(self, parameters: SessionParameters, rows: Rows, test_rows: Rows | None, counts: Counts) -> RingArray:
+        """One client's vector, from rows that the seam has passed.
 
         Raises:
-            SecureAggregationError: a logit is not finite, or the shapes are not the layout's.
+            SecureAggregationError: a value is not finite, or the shapes are not the layout's.
         """
-        rows_RC = logits_NC if test_logits_MC is None else np.concatenate([logits_NC, test_logits_MC])
-        values_RC = self.terms.aggregator.values(rows_RC)
-        if self.terms.aggregator.weighted:
-            rounded = round_weights(self.terms.aggregator.weights(rows_RC), self.terms.weight_bits)
-            weights = np.maximum(rounded, 1)  # so that no row's mean is undefined
-        else:
-            values_RC, weights = values_RC.reshape(1, -1), np.ones(1, np.uint64)
+        values_RD, weights_R = rows.dense(self.asked_N)
+        if test_rows is not None:
+            test_values_MD, test_weights_M = test_rows.dense(np.arange(self.num_test))
+            values_RD = np.concatenate([values_RD, test_values_MD])
+            weights_R = np.concatenate([weights_R, test_weights_M])
+        summed_RD = self.terms.aggregator.values(values_RD)
         counters = [min(count, parameters.largest_entry) for count in astuple(counts)]
-        return encode(values_RC, weights, parameters, counters_E=counters)
+        if not self.terms.weighted:
+            return encode(summed_RD.reshape(1, -1), np.ones(1, np.uint64), parameters, counters_E=counters)
+        shares_R = weights_R.astype(np.float64) / self.terms.spec.largest_weight
+        shares_R *= self.terms.aggregator.weights(values_RD)
+        levels_R = round_weights(shares_R, self.terms.weight_bits)
+        levels_R = np.where(shares_R > 0, np.maximum(levels_R, 1), 0).astype(np.uint64)  # a row that is there counts
+        return encode(summed_RD, levels_R, parameters, counters_E=counters)
 
-    def decode(self, total_D: RingArray, parameters: SessionParameters, num_clients: int) -> SumOfClients:
-        """What the sum of `num_clients` vectors says.
-
-        Raises:
-            SecureAggregationError: no client gave any weight to a row.
-        """
-        decoded: DecodedSum = decode(total_D, parameters, num_clients)
-        means_RC = decoded.means_GC.reshape(-1, self.num_classes)
-        teacher_RC = self.terms.aggregator.finish(means_RC, parameters.step).astype(np.float32)
+    def decode(self, total_V: RingArray, parameters: SessionParameters, num_clients: int) -> SumOfClients:
+        """What the sum of `num_clients` vectors says."""
+        decoded = decode_totals(total_V, parameters, num_clients)
+        width, num_asked = self.terms.spec.width, len(self.asked_N)
+        totals_RD = decoded.totals_GC.reshape(-1, width)
+        weights_R = np.broadcast_to(decoded.total_weights_G, len(totals_RD)).astype(np.float64)
+        finish, step = self.terms.aggregator.from_sums, parameters.step
+        test = None
+        if self.num_test:
+            test = finish(np.arange(self.num_test), totals_RD[num_asked:], weights_R[num_asked:], step)
         return SumOfClients(
             num_clients,
-            teacher_RC[: self.num_public],
-            teacher_RC[self.num_public :] if self.num_test else None,
+            finish(self.asked_N, totals_RD[:num_asked], weights_R[:num_asked], step),
+            test,
             Counts(*(int(count) for count in decoded.counters_E)),
         )
 
@@ -197,36 +233,36 @@ def plan_of(config: ExperimentConfig, method: Method, data: FederatedData, instr
     """The layout that an instruction asks for; server and clients each derive it from what they hold.
 
     Raises:
-        PayloadError: the method's aggregator is no mean, which is all that a masked sum gives.
+        PayloadError: the method cannot run under masks.
     """
-    return VectorPlan(
-        terms_of(config, method),
-        num_public=len(instruction.public_indices_N),
-        num_test=len(data.test.labels_N) if instruction.evaluate else 0,
-        num_classes=data.num_classes,
-    )
+    terms = terms_of(config, method, data.num_classes)
+    measured = instruction.evaluate and terms.spec.keys == "public"
+    return VectorPlan(terms, instruction.asked_N.astype(np.int64), len(data.test.labels_N) if measured else 0)
 
 
-def terms_of(config: ExperimentConfig, method: Method) -> SumTerms:
+def terms_of(config: ExperimentConfig, method: Method, num_classes: int) -> SumTerms:
     """What is fixed for all sums of an experiment: in groups, whose means another rule compares, of logits.
 
     Raises:
-        PayloadError: as `plan_of` does.
+        PayloadError: the method cannot run under masks.
     """
-    settings, rule = config.secure_aggregation, method.aggregate
+    settings, rule, upload = config.secure_aggregation, method.aggregate, method.rows_upload
     aggregator = MeanLogits() if settings.group_size else rule
-    if not isinstance(aggregator, MeanAggregator):
-        raise PayloadError("method", f"the aggregator of {method.name} is no mean; a masked sum gives nothing else")
-    return SumTerms(settings, aggregator, config.payload.clipping_range, rule if settings.group_size else None)
+    if not isinstance(aggregator, MeanAggregator) or upload is None:
+        raise PayloadError("method", f"{method.name} under masks: {method.refused_under_masks(config.payload.bound)}")
+    spec = honest_seam(config).spec_after(upload.spec(num_classes, config.payload.bound))
+    return SumTerms(settings, aggregator, spec, rule if settings.group_size else None)
 
 
-def join_groups(groups: Sequence[SumOfClients], rule: Aggregator) -> SumOfClients:
+def join_groups(groups: Sequence[SumOfClients], rule: Aggregator, plan: VectorPlan) -> SumOfClients:
     """The teacher that a rule makes of the groups' means, and the sums of all counts."""
     counts = (sum(each) for each in zip(*(astuple(group.counts) for group in groups), strict=True))
-    tests = [group.test_teacher_MC for group in groups if group.test_teacher_MC is not None]
+    stack = Stack.of({number: group.fresh for number, group in enumerate(groups)}, plan.asked_N)
+    combine, _ = rule.fit(stack, rule.initial(stack.clients_K))
+    tests = {number: group.test for number, group in enumerate(groups) if group.test is not None}
     return SumOfClients(
         num_clients=sum(group.num_clients for group in groups),
-        teacher_NC=rule(np.stack([group.teacher_NC for group in groups])),
-        test_teacher_MC=rule(np.stack(tests)) if tests else None,
+        fresh=combine(stack),
+        test=combine(Stack.of(tests, np.arange(plan.num_test))) if tests else None,
         counts=Counts(*counts),
     )

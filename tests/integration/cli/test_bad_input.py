@@ -24,7 +24,10 @@ BAD_VALUES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a public set larger than the data": (["data.public.size=5000"], ["data.public.size = 5000", "at most 1644"]),
     "a test split larger than the data": (["data.test_size=5000"], ["data.test_size = 5000", "at most 1796"]),
-    "a hard loss without labels": (["method.alpha=0.5"], ["method.alpha = 0.5", "data.public.labelled = true"]),
+    "a hard loss without labels": (
+        ["student.objective.alpha=0.5"],
+        ["student.objective.alpha = 0.5", "data.public.labelled = true"],
+    ),
     "more clients a round than there are": (["clients.min_train_nodes=9"], ["clients.min_train_nodes = 9", "is 3"]),
     "masked weights": (
         ["secure_aggregation.enabled=true", "method.name=feddf", "student.model=mlp", "clients.models=['mlp']"],

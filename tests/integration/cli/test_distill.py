@@ -28,12 +28,12 @@ size = 300
 model = "mlp"
 epochs = 10
 learning_rate = 0.1
-[method]
-temperature = 4.0
 [student]
 model = "mlp"
 epochs = 15
 learning_rate = 0.005
+[student.objective]
+temperature = 4.0
 [[terms]]
 loss = "hint"
 student = ["features"]
@@ -105,7 +105,7 @@ def test_the_seed_decides_the_bits_and_a_trained_teacher_can_be_given(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("method.alpha=0.5", "method.alpha = 0.5 is not allowed"),
+        ("student.objective.alpha=0.5", "student.objective.alpha = 0.5 is not allowed"),
         ("teacher.model=cmn", "teacher.model = 'cmn' is not allowed"),
         ("teacher.model=cnn", "no module 'feature'"),
         ("teacher.weights=missing.safetensors", "missing.safetensors"),

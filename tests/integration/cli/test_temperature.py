@@ -59,5 +59,5 @@ def test_one_teacher_without_a_federation(
     assert [trial.temperature for trial in choices[0].trials] == [1, 4]
     assert choices[0].trials[0].divergence != choices[0].trials[1].divergence
     assert (choices[0].samples, choices[0].labelled) == (20, False)
-    assert "student.loss = 'mse'" in refuse(*arguments, "--set", "student.loss=mse")
+    assert "student.objective.loss = 'mse'" in refuse(*arguments, "--set", "student.objective.loss=mse")
     assert "data.public.size = 2" in refuse(*arguments, "--set", "data.public.size=2")

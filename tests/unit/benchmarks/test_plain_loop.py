@@ -152,9 +152,9 @@ def test_clients_are_dealt_to_both_hands_by_size() -> None:
         ("clients.dropout_rate", {"clients": {"number": 3, "models": ["mlp"], "dropout_rate": 0.1}}),
         ("training.optimizer", {"training": {"optimizer": "adam"}}),
         ("training.weight_decay", {"training": {"weight_decay": 0.1}}),
-        ("student.loss", {"student": {"model": "mlp", "loss": "l1"}}),
+        ("student.objective", {"student": {"model": "mlp", "objective": {"loss": "l1"}}}),
         ("payload.encoding", {"payload": {"encoding": "int8"}}),
-        ("method", {"method": {"name": "fkd", "temperature": 2.0}}),
+        ("student.objective", {"student": {"model": "mlp", "objective": {"temperature": 2.0}}}),
         ("method", {"method": {"name": "fedmd"}}),
     ],
 )

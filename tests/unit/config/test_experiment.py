@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from fedkd.config.experiment import ExperimentConfig, load_config, parse_config
+from fedkd.config.experiment import ExperimentConfig, at, load_config, parse_config
+from fedkd.distillation.temperature import Setting
 from fedkd.errors import ConfigError
 from fedkd.reporting import RunStore
 
@@ -33,14 +34,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "training": {"epochs": 2, "batch_size": 32, "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9},
     "method": {
         "name": "fkd",
-        "temperature": 1.0,
-        "alpha": 1.0,
         "public_per_round": 0,
         "aggregator": "mean_logits",
         "sharpening": "none",
         "era_temperature": 0.1,
     },
-    "student": {"model": "cnn", "epochs": 5, "batch_size": 64, "optimizer": "adam", "patience": 0, "loss": "kl"},
+    "student": {"model": "cnn", "epochs": 5, "batch_size": 64, "optimizer": "adam", "patience": 0},
     "payload": {"encoding": "float32", "clip": True, "clipping_range": 30.0},
     "secure_aggregation": {"enabled": False, "trust": "curious", "minimum_cohort": 3, "value_bits": 16},
 }
@@ -80,7 +79,8 @@ def test_a_run_folder_gives_the_configuration_back(method: str, tmp_path: Path) 
             "run": {"seed": 2**63 - 1, "name": 'a "quoted" naïve name'},
             "data": {"root": "C:\\data\n", "partition": {"dirichlet_alpha": 1e-7}},
             "clients": {"models": ["cnn", "mlp"], "fraction_train": 0.1 + 0.2},
-            "method": {"name": method, "temperature": 1 / 3, "digestion": {"loss": "kl"}},
+            "method": {"name": method, "local_distillation": {"objective": {"loss": "kl", "temperature": 1 / 3}}},
+            "student": {"objective": {"alpha": 1.0, "loss": "users_losses:loss"}},
         }
     )
     store = RunStore.create(tmp_path, "run")
@@ -110,9 +110,9 @@ def test_every_key_has_a_description() -> None:
         ({"run": {"round": 3}}, "run.round", "rounds"),
         ({"data": {"public": {"siez": 3}}}, "data.public.siez", "size"),
         ({"data": {"partition": {"alpha": 0.1}}}, "data.partition.alpha", "dirichlet_alpha"),
-        ({"method": {"temprature": 2}}, "method.temprature", "temperature"),
+        ({"student": {"objective": {"temprature": 2}}}, "student.objective.temprature", "temperature"),
         ({"method": {"name": "fedprox", "proximal_m": 1}}, "method.proximal_m", "proximal_mu"),
-        ({"method": {"digestion": {"epoch": 1}}}, "method.digestion.epoch", "epochs"),
+        ({"method": {"local_distillation": {"epoch": 1}}}, "method.local_distillation.epoch", "epochs"),
         ({"secure_aggregation": {"enable": True}}, "secure_aggregation.enable", "enabled"),
     ],
 )
@@ -122,15 +122,41 @@ def test_an_unknown_key_is_refused_with_the_nearest(values: dict[str, Any], key:
     assert f"(did you mean {suggestion!r}?)" in refusal.allowed
 
 
-def test_a_renamed_key_is_refused_with_its_new_name() -> None:
-    with pytest.raises(ConfigError, match=r"^run\.bounds = False .*: the key is called run\.baselines now$"):
-        parse_config({"run": {"bounds": False}})
+@pytest.mark.parametrize(
+    ("values", "key", "named"),
+    [
+        ({"run": {"bounds": False}}, "run.bounds", "run.baselines"),
+        ({"method": {"temperature": 2.0}}, "method.temperature", "student.objective.temperature"),
+        ({"method": {"alpha": 0.5}}, "method.alpha", "method.local_distillation.objective.alpha"),
+        ({"method": {"label_smoothing": 0.1}}, "method.label_smoothing", "student.objective.label_smoothing"),
+        ({"method": {"name": "fedmd", "digestion": {"loss": "kl"}}}, "method.digestion", "method.local_distillation"),
+        ({"student": {"loss": "js"}}, "student.loss", "student.objective.loss"),
+        ({"student": {"terms": []}}, "student.terms", "student.objective.terms"),
+    ],
+)
+def test_a_key_of_an_earlier_version_is_refused_with_the_new_one(values: dict[str, Any], key: str, named: str) -> None:
+    refusal = _refusal(values)
+    assert refusal.key == key
+    assert refusal.allowed.startswith("no longer a key; it is now ")
+    assert named in refusal.allowed
+
+
+@pytest.mark.parametrize(("loss", "temperature"), [("kl", 4.0), ("l1", 1.0)])
+def test_a_chosen_setting_reaches_the_student_and_the_clients(loss: str, temperature: float) -> None:
+    values = {
+        "method": {"name": "fedmd", "local_distillation": {"epochs": 3, "objective": {"loss": loss}}},
+        "data": {"public": {"labelled": True}},
+    }
+    config = parse_config(values)
+    values["student"] = {"objective": {"temperature": 4.0, "alpha": 0.5}}
+    values["method"]["local_distillation"]["objective"] |= {"temperature": temperature, "alpha": 0.5}
+    assert at(config, Setting(4.0, 0.5)) == parse_config(values)
 
 
 def test_keys_of_another_method_are_unknown() -> None:
     refusal = _refusal({"method": {"name": "fedavg", "aggregator": "mean_logits"}})
     assert refusal.key == "method.aggregator"
-    assert "temperature" in refusal.allowed
+    assert "local_distillation" in refusal.allowed
     assert "it has" in refusal.allowed
 
 
@@ -161,8 +187,6 @@ def test_several_problems_are_counted_and_named() -> None:
         ("training", "learning_rate", float("inf"), "finite"),
         ("training", "optimizer", "lion", "'adam'"),
         ("student", "holdout_fraction", 1, "less than 1"),
-        ("method", "temperature", 0, "greater than 0"),
-        ("method", "alpha", 1.1, "less than or equal to 1"),
         ("payload", "encoding", "int4", "'int8'"),
         ("secure_aggregation", "minimum_cohort", 1, "greater than or equal to 2"),
         ("secure_aggregation", "trust", "passive", "'curious' or 'active'"),
@@ -172,6 +196,24 @@ def test_a_value_out_of_range_is_refused(section: str, key: str, value: object, 
     refusal = _refusal({section: {key: value}})
     assert (refusal.key, refusal.value) == (f"{section}.{key}", value)
     assert allowed in refusal.allowed
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("temperature", 0, "greater than 0"),
+        ("alpha", 1.1, "less than or equal to 1"),
+        ("loss", "ki", "package.module:function (did you mean 'kl'?)"),
+    ],
+)
+def test_a_value_out_of_range_of_an_objective_is_refused(key: str, value: object, allowed: str) -> None:
+    for path, values in (
+        ("student.objective", {"student": {"objective": {key: value}}}),
+        ("method.local_distillation.objective", {"method": {"local_distillation": {"objective": {key: value}}}}),
+    ):
+        refusal = _refusal(values)
+        assert (refusal.key, refusal.value) == (f"{path}.{key}", value)
+        assert allowed in refusal.allowed
 
 
 @pytest.mark.parametrize("alpha", ["0", "0.0", "-0.5", "nan", "inf", "-inf", '"skewed"'])

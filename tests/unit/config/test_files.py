@@ -24,8 +24,8 @@ def experiment(tmp_path: Path) -> Path:
         ("run.seed = 7", "run.seed", 7),
         ("run.seed=1_000", "run.seed", 1000),
         ("run.baselines=false", "run.baselines", False),
-        ("method.temperature=2.5", "method.temperature", 2.5),
-        ("method.temperature=1e1", "method.temperature", 10.0),
+        ("student.objective.temperature=2.5", "student.objective.temperature", 2.5),
+        ("student.objective.temperature=1e1", "student.objective.temperature", 10.0),
         ("run.name=bare", "run.name", "bare"),
         ("run.name='2026'", "run.name", "2026"),
         ("run.name=", "run.name", ""),
@@ -55,8 +55,8 @@ def test_the_last_override_of_a_key_counts(experiment: Path) -> None:
 
 
 def test_overrides_make_sections_that_the_file_lacks(experiment: Path) -> None:
-    config = load_config(experiment, ["method.name=fedmd", "method.digestion.loss=mse"])
-    assert (config.method.name, config.method.digestion.loss) == ("fedmd", "mse")
+    config = load_config(experiment, ["method.name=fedmd", "method.local_distillation.objective.loss=mse"])
+    assert (config.method.name, config.method.local_distillation.objective.loss) == ("fedmd", "mse")
 
 
 @pytest.mark.parametrize("override", ["run.seed", "", "=3", "run.=3", ".seed=3", "run..seed=3", " =3"])

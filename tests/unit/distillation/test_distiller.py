@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedkd.distillation import DistillationConfig, Distiller, PublicBatch
+from fedkd.distillation import DistillationConfig, Distiller, ObjectiveConfig, PublicBatch
 from fedkd.errors import ConfigError
 from fedkd.losses.kd import SOFT_LOSSES
 from fedkd.records import Distillation
@@ -23,7 +23,8 @@ def test_the_student_answers_like_its_teacher_where_neither_was_shown_the_digits
     student = make_student()
     config = DistillationConfig(epochs=12, learning_rate=0.005)
     unlabelled = PublicBatch(digits.public.images_NCHW, digits.public.teacher_logits_NC)
-    report = Distiller(student, config, temperature=temperature).distil(unlabelled, seed=0)
+    config = config.model_copy(update={"objective": ObjectiveConfig(temperature=temperature)})
+    report = Distiller(student, config).distil(unlabelled, seed=0)
     answers_NC = predict_logits(student, digits.test_images_NCHW)
     agreement = (answers_NC.argmax(axis=1) == digits.test_teacher_NC.argmax(axis=1)).mean()
     assert agreement > 0.9
@@ -36,7 +37,7 @@ def test_the_student_answers_like_its_teacher_where_neither_was_shown_the_digits
 
 @pytest.mark.parametrize("loss", SOFT_LOSSES)
 def test_every_soft_loss_brings_the_student_closer(loss, small, make_student):
-    config = DistillationConfig(epochs=15, learning_rate=0.01, loss=loss)
+    config = DistillationConfig(epochs=15, learning_rate=0.01, objective=ObjectiveConfig(loss=loss))
     report = Distiller(make_student(), config).distil(small, seed=0)
     assert report.epochs == 15
     assert report.last_loss < 0.5 * report.first_loss
@@ -56,7 +57,7 @@ def test_the_report_is_measured_on_the_student_as_it_leaves(small, make_student)
 def test_the_seed_decides_the_bits(small, make_student, same_bits):
     students = [make_student(dropout=0.5) for _ in range(3)]
     reports = [
-        Distiller(s, FAST, holdout_fraction=0.2).distil(small, seed)
+        Distiller(s, FAST.model_copy(update={"holdout_fraction": 0.2})).distil(small, seed)
         for s, seed in zip(students, (3, 3, 4), strict=True)
     ]
     assert same_bits(students[0], students[1])
@@ -82,7 +83,7 @@ def test_the_global_generators_are_neither_read_nor_moved(small, make_student, s
 
 def test_no_epochs_leave_the_student_untouched_and_measure_it(small, make_student, same_bits):
     student = make_student()
-    report = Distiller(student, DistillationConfig(epochs=0), holdout_fraction=0.5, patience=1).distil(small, seed=0)
+    report = Distiller(student, DistillationConfig(epochs=0, holdout_fraction=0.5, patience=1)).distil(small, seed=0)
     assert same_bits(student, make_student())
     assert report == Distillation(epochs=0, first_loss=0.0, last_loss=0.0, agreement=report.agreement)
     assert 0 <= report.agreement < 0.5, "an untrained student agrees by chance"
@@ -113,7 +114,8 @@ def test_labels_correct_a_wrong_teacher_where_alpha_is_below_one(small, make_stu
     accuracies = {}
     for alpha in (0.0, 1.0):
         student = make_student()
-        Distiller(student, DistillationConfig(epochs=10, learning_rate=0.01), alpha=alpha).distil(wrong, seed=0)
+        config = DistillationConfig(epochs=10, learning_rate=0.01, objective=ObjectiveConfig(alpha=alpha))
+        Distiller(student, config).distil(wrong, seed=0)
         accuracies[alpha] = score(predict_logits(student, small.images_NCHW), small.labels_N.numpy()).accuracy
     assert accuracies[0.0] > 0.9
     assert accuracies[1.0] < 0.2
@@ -122,7 +124,7 @@ def test_labels_correct_a_wrong_teacher_where_alpha_is_below_one(small, make_stu
 def test_alpha_below_one_without_labels_is_refused(small, make_student):
     unlabelled = PublicBatch(small.images_NCHW, small.teacher_logits_NC)
     with pytest.raises(ConfigError, match=r"alpha = 0.5 is not allowed: 1 where labels_N is None"):
-        Distiller(make_student(), FAST, alpha=0.5).distil(unlabelled, seed=0)
+        Distiller(make_student(), DistillationConfig(objective=ObjectiveConfig(alpha=0.5))).distil(unlabelled, seed=0)
 
 
 def test_the_first_loss_is_the_loss_of_the_first_epoch(small, make_student):
@@ -134,8 +136,8 @@ def test_the_first_loss_is_the_loss_of_the_first_epoch(small, make_student):
         (logits_NC / 3).log_softmax(1), (teacher_NC / 3).log_softmax(1)
     )
     expected = 0.25 * nn.CrossEntropyLoss()(logits_NC, small.labels_N).item() + 0.75 * 9 * soft.item()
-    config = DistillationConfig(epochs=1, batch_size=200)
-    report = Distiller(student, config, temperature=3.0, alpha=0.75).distil(small, seed=0)
+    config = DistillationConfig(epochs=1, batch_size=200, objective=ObjectiveConfig(temperature=3.0, alpha=0.75))
+    report = Distiller(student, config).distil(small, seed=0)
     assert report.first_loss == report.last_loss == pytest.approx(expected, rel=1e-5)
 
 
@@ -152,6 +154,6 @@ def test_the_gradient_norm_bounds_a_step(small, make_student):
 def test_smoothed_labels_take_the_place_of_hard_ones(small, make_student):
     logits_NC = make_student().train()(small.images_NCHW).detach()
     expected = nn.CrossEntropyLoss(label_smoothing=0.3)(logits_NC, small.labels_N).item()
-    config = DistillationConfig(epochs=1, batch_size=200)
-    report = Distiller(make_student(), config, alpha=0.0, label_smoothing=0.3).distil(small, seed=0)
+    config = DistillationConfig(epochs=1, batch_size=200, objective=ObjectiveConfig(alpha=0.0, label_smoothing=0.3))
+    report = Distiller(make_student(), config).distil(small, seed=0)
     assert report.first_loss == pytest.approx(expected, rel=1e-5)

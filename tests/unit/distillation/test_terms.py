@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from fedkd.distillation import DistillationConfig, Distiller, PublicBatch, Term, answered_by
+from fedkd.distillation import DistillationConfig, Distiller, ObjectiveConfig, PublicBatch, Term, answered_by
 from fedkd.errors import ConfigError, ModelError
 from fedkd.losses import (
     HintLoss,
@@ -63,7 +63,8 @@ def test_the_distiller_takes_the_steps_of_a_loop_by_hand(student, public, same_b
     other, regressor = copy.deepcopy(student), hint()
     terms = [TERMS["similarity"](), Term(regressor, "classifier.0", "classifier.0", weight=0.1)]
     by_hand(other, hint(), public, seed=5)
-    Distiller(student, CONFIG, temperature=3.0, terms=terms).distil(public, seed=5)
+    config = CONFIG.model_copy(update={"objective": ObjectiveConfig(temperature=3.0)})
+    Distiller(student, config, terms=terms).distil(public, seed=5)
     assert same_bits(student, other)
     assert not torch.equal(regressor.regressor.weight, hint().regressor.weight), "it learns with the student"
 
@@ -151,9 +152,9 @@ def weights_of(*modules: nn.Module) -> Tensor:
 
 def test_early_stopping_returns_to_the_best_student_and_its_regressor(student, public):
     loss = hint()
-    config = DistillationConfig(epochs=30, batch_size=20, learning_rate=0.05)
+    config = DistillationConfig(epochs=30, batch_size=20, learning_rate=0.05, holdout_fraction=0.3, patience=2)
     term = Term(loss, "classifier.0", "classifier.0", weight=0.1)
-    report = Distiller(student, config, terms=[term], holdout_fraction=0.3, patience=2).distil(public, seed=0)
+    report = Distiller(student, config, terms=[term]).distil(public, seed=0)
     assert report.stopped_early
     assert 2 < report.epochs < 30
 

@@ -17,12 +17,20 @@ TERM = {"loss": "similarity", "student": ["features"], "teacher": ["features"]}
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
     "a section of a federation": ({"clients": {"number": 3}}, "clients", "not a key of the file"),
     "an unknown key": ({"teacher": {"epoch": 1}}, "teacher.epoch", "did you mean 'epochs'?"),
-    "hard loss without labels": ({"method": {"alpha": 0.5}}, "method.alpha", "data.public.labelled = true"),
-    "smoothing without a hard loss": ({"method": {"label_smoothing": 0.1}}, "method.label_smoothing", "0 with"),
+    "hard loss without labels": (
+        {"student": {"objective": {"alpha": 0.5}}},
+        "student.objective.alpha",
+        "data.public.labelled = true",
+    ),
+    "smoothing without a hard loss": (
+        {"student": {"objective": {"label_smoothing": 0.1}}},
+        "student.objective.label_smoothing",
+        "0 with",
+    ),
     "a temperature that nothing takes": (
-        {"method": {"temperature": 2.0}, "student": {"loss": "mse"}},
-        "method.temperature",
-        "1 with student.loss = 'mse'",
+        {"student": {"objective": {"temperature": 2.0, "loss": "mse"}}},
+        "student.objective.temperature",
+        "1 with student.objective.loss = 'mse'",
     ),
     "patience with nothing to watch": ({"student": {"patience": 1}}, "student.patience", "holdout_fraction"),
     "an unknown loss": ({"terms": [{**TERM, "loss": "hints"}]}, "terms.0.loss", "'hint'"),
@@ -36,6 +44,21 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
         {"terms": [{"loss": "geometry", "student": ["a", "b"], "teacher": ["a", "b", "c"]}]},
         "terms.student",
         "as many as the teacher's",
+    ),
+    "the clients' objective": (
+        {"method": {"local_distillation": {"epochs": 1}}},
+        "method.local_distillation",
+        "there are no clients",
+    ),
+    "relations to logits": (
+        {"student": {"objective": {"terms": [{"loss": "angle"}]}}},
+        "student.objective.terms",
+        "[[terms]]",
+    ),
+    "a key of an earlier version": (
+        {"method": {"temperature": 2.0}},
+        "method.temperature",
+        "it is now student.objective.temperature",
     ),
     "two rounds": ({"run": {"rounds": 2}}, "run.rounds", "1"),
     "a folder for a name": ({"run": {"name": "a/b"}}, "run.name", "single folder name"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import fedkd.reporting
 from fedkd.records import RunRecord
 
-HEAVY = ("torch", "matplotlib", "tensorboardX", "flwr", "ray")
+HEAVY = ("torch", "jinja2", "matplotlib", "tensorboardX", "flwr", "ray")
 
 REPORT_ALL = """
 import sys

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fedkd.records import RoundRecord, RunRecord, SecureSum
-from fedkd.reporting.secure import secure_section
 
 STAGES = ("advertise", "share", "mask", "unmask")
 
@@ -22,19 +21,22 @@ def a_sum(**changes: object) -> SecureSum:
     return SecureSum.model_validate(values | changes)
 
 
-def test_without_secure_sums_there_is_no_section(make_run: Callable[..., RunRecord]) -> None:
-    assert secure_section(make_run(2)) == ""
+def test_without_secure_sums_there_is_no_section(
+    make_run: Callable[..., RunRecord], section_of: Callable[..., str]
+) -> None:
+    assert section_of(make_run(2), "rounds") != ""
+    assert section_of(make_run(2), "secure") == ""
 
 
 def test_stages_are_added_up_and_failures_named(
-    make_run: Callable[..., RunRecord], make_round: Callable[..., RoundRecord]
+    make_run: Callable[..., RunRecord], make_round: Callable[..., RoundRecord], section_of: Callable[..., str]
 ) -> None:
     history = (
         make_round(1, secure_sum=a_sum(), clipped_fraction=0.01),
         make_round(2, secure_sum=a_sum(adjacent_client=7), clipped_fraction=0.03),
         make_round(3, secure_sum=a_sum(failure="BelowThresholdError: 1 of 3"), clipped_fraction=None),
     )
-    html = secure_section(make_run(3, history=history))
+    html = section_of(make_run(3, history=history), "secure")
     assert "The server saw 2 sums" in html
     assert "within 0.001." in html
     assert "Clipped were 2.0 % of all logits." in html
@@ -46,8 +48,10 @@ def test_stages_are_added_up_and_failures_named(
     assert any(">2<" in row and ">7<" in row for row in rows)  # the adjacent cohort of round 2
 
 
-def test_groups_count_one_by_one(make_run: Callable[..., RunRecord], make_round: Callable[..., RoundRecord]) -> None:
+def test_groups_count_one_by_one(
+    make_run: Callable[..., RunRecord], make_round: Callable[..., RoundRecord], section_of: Callable[..., str]
+) -> None:
     groups = make_round(1, secure_sum=a_sum(groups=((0, 1), (3, 4), (5, 6))), clipped_fraction=None)
-    html = secure_section(make_run(1, history=(groups,)))
+    html = section_of(make_run(1, history=(groups,)), "secure")
     assert "The server saw 3 sums" in html
     assert "Clipped" not in html

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from html import escape
+from html import unescape
 from xml.etree import ElementTree
 
 import numpy as np
@@ -18,7 +18,7 @@ from fedkd.reporting.temperature import (
     temperature_lines,
     temperature_plot,
     temperature_rows,
-    temperature_section,
+    temperature_summary,
     temperature_table,
     write_choice,
 )
@@ -70,20 +70,21 @@ def test_what_is_written_is_what_was_chosen(tmp_path):
         write_choice(choice(), tmp_path / "file")
 
 
-def test_the_report_shows_the_last_choice_and_names_the_earlier_ones(make_run, make_round):
+def test_the_report_shows_the_last_choice_and_names_the_earlier_ones(make_run, make_round, section_of):
     earlier, last = choice(), choice(labelled=False)
     history = (make_round(1, temperature_choice=earlier), make_round(2), make_round(3, temperature_choice=last))
     run = make_run(3, history=history)
-    shown = temperature_section(run, run_plots(run, None))
+    shown = unescape(section_of(run, "temperature", run_plots(run, None)))
     for line in (*temperature_lines(last), earlier.why, *(trial.verdict for trial in last.trials)):
-        assert escape(line) in shown
+        assert line in shown
     assert f"Round 3, chosen: T = {last.temperature:g}" in shown
     assert run_plots(run, None)["temperature"].svg == temperature_plot(last).svg
     assert 'id="plot-temperature"' in shown
     assert "accuracy</th>" not in shown  # nothing was labelled in the last choice
 
 
-def test_a_run_that_chose_nothing_has_no_such_section(make_run):
+def test_a_run_that_chose_nothing_has_no_such_section(make_run, section_of):
     run = make_run(2)
-    assert temperature_section(run, run_plots(run, None)) == ""
+    assert temperature_summary(run) is None
+    assert section_of(run, "temperature") == ""
     assert "temperature" not in run_plots(run, None)
