@@ -62,7 +62,7 @@ class ProgressBar(RunObserver):
         """What to say to a person who has interrupted the run."""
         if self._folder is None:
             return "interrupted; no round was begun"
-        return f"interrupted; finished rounds are in {self._folder}, go on with: fedkd simulate --resume {self._folder}"
+        return f"interrupted; finished rounds are kept; continue with: fedkd simulate --resume {self._folder}"
 
     def on_folder(self, path: Path, rounds: int) -> None:
         """Remember where the run lies."""
