@@ -20,12 +20,7 @@ from fedkd.aggregation import Weights
 from fedkd.config.experiment import ExperimentConfig, load_config, parse_config
 from fedkd.errors import ConfigError, PayloadError
 from fedkd.federation.client import Client, ClientState, Work
-from fedkd.federation.messages import (
-    TrainInstruction,
-    hello_to_records,
-    instruction_from_records,
-    reply_to_records,
-)
+from fedkd.federation.messages import TrainInstruction, hello_to_records, instruction_from_records, reply_to_records
 from fedkd.federation.references import compose_method
 from fedkd.federation.secure.messages import SecureRequest, answer_to_records, has_request, request_from_records
 from fedkd.federation.secure.participant import SecureParticipant, credentials_of, sends_early_keys

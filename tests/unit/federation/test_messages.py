@@ -21,15 +21,14 @@ from fedkd.federation.messages import (
     Told,
     TrainInstruction,
     TrainReply,
-    evaluation_bytes,
     hello_from_records,
     hello_to_records,
     instruction_from_records,
     instruction_to_records,
-    payload_bytes,
     reply_from_records,
     reply_to_records,
 )
+from fedkd.federation.record_fields import evaluation_bytes, payload_bytes
 from fedkd.payload import Rows
 
 METRICS = ClientMetrics(
