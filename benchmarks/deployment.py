@@ -36,8 +36,9 @@ import tomli_w
 
 from benchmarks.deployed_apps import EVENTS, TRIAL
 from fedkd.config.experiment import ExperimentConfig, load_config
-from fedkd.engines.flower import answers, free_port, guarded, runtime_environment
+from fedkd.engines.flower import answers, guarded, runtime_environment
 from fedkd.flower.app_bundle import EXPERIMENT_KEY, RESUMED_KEY, app_manifest
+from fedkd.flower.ports import free_port
 from fedkd.site.export import export
 
 ROOT = Path(__file__).parents[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ import numpy.typing as npt
 from benchmarks.child import Stopwatch
 from benchmarks.plain_problem import Settings
 from fedkd.config.experiment import ExperimentConfig, load_config
-from fedkd.distillation import ObjectiveConfig
 from fedkd.engines.simulation import simulate
 from fedkd.errors import ConfigError
 from fedkd.federation.observers import Observer
@@ -20,6 +19,7 @@ from fedkd.federation.server_app import FederationResult
 from fedkd.methods.fedavg import FedAvgConfig
 from fedkd.methods.fkd import FkdConfig
 from fedkd.records import RoundRecord
+from fedkd.types import Section
 
 
 class MarkRounds(Observer):
@@ -99,17 +99,17 @@ def _what_the_plain_loop_lacks(config: ExperimentConfig) -> list[tuple[str, obje
         ("clients.models", clients.models, (student.model,)),
         ("clients.fraction_train", clients.fraction_train, 1.0),
         ("clients.dropout_rate", clients.dropout_rate + clients.straggler_rate, 0.0),
-        ("training.optimizer", training.optimizer, "sgd"),
-        ("training.weight_decay", training.weight_decay, 0.0),
-        ("training.max_grad_norm", training.max_grad_norm, 0.0),
-        ("training.logit_adjustment", training.logit_adjustment, False),
-        ("student.optimizer", student.optimizer, "adam"),
-        ("student.weight_decay", student.weight_decay, 0.0),
-        ("student.max_grad_norm", student.max_grad_norm, 0.0),
-        ("student.objective", student.objective, ObjectiveConfig()),
-        ("student.optimizer_state", student.optimizer_state, "fresh"),
-        ("student.holdout_fraction", student.holdout_fraction, 0.0),
+        *_other_keys(
+            "training", training, {"epochs", "batch_size", "learning_rate", "momentum", "logit_adjustment_eps"}
+        ),
+        *_other_keys("student", student, {"model", "epochs", "batch_size", "learning_rate", "momentum", "shards"}),
         ("payload.encoding", config.payload.encoding, "float32"),
         ("payload.clip", config.payload.clip, True),
         ("method", config.method, {"fkd": FkdConfig(), "fedavg": FedAvgConfig()}.get(config.method.name)),
     ]
+
+
+def _other_keys(name: str, section: Section, known: Collection[str]) -> list[tuple[str, object, object]]:
+    """The keys of a section beyond those that the plain loop knows, each with its default."""
+    fields = {key: field for key, field in type(section).model_fields.items() if key not in known}
+    return [(f"{name}.{key}", getattr(section, key), field.default) for key, field in fields.items()]

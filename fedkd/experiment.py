@@ -141,7 +141,7 @@ def distill(config: OfflineConfig) -> RunRecord:
 def resume(
     path: Path | str, observer: RunObserver | None = None, overrides: Iterable[str] = (), federate: Federate = simulate
 ) -> RunRecord:
-    """Go on with a run that was stopped, from its last snapshot; it ends with the bits that it would have ended with.
+    """Continue a run that was stopped, from its last snapshot. The result is the same as without the stop, bit for bit.
 
     Args:
         path: its run folder. A run that is finished has its baselines and report completed where they are missing.

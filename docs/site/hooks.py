@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from fedkd.cli.main import app
 from fedkd.config.experiment import ExperimentConfig
 from fedkd.methods import MethodConfig, available_methods, method_config_type
+from fedkd.parts import PartConfig
 from fedkd.types import Section
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -25,7 +26,7 @@ LINK_UPWARDS = re.compile(r"\[(?P<text>[^]]+)\]\((?P<target>\.\./[^)#]+)[^)]*\)"
 SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 NO_LIMIT = 2**63
 """That of a machine's integers, which nobody needs to read."""
-KINDS: dict[Any, str] = {int: "integer", float: "number", str: "text", bool: "`true`, `false`"}
+KINDS: dict[Any, str] = {int: "integer", float: "number", str: "text", bool: "`true`, `false`", PartConfig: "part"}
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
@@ -82,13 +83,17 @@ def configuration() -> Iterator[str]:
 def _section(path: str, section: Section) -> Iterator[str]:
     kind = MethodConfig if isinstance(section, MethodConfig) else type(section)
     fields = kind.model_fields
-    nested = {key: getattr(section, key) for key in fields if isinstance(getattr(section, key), Section)}
+    nested = {key: value for key in fields if _is_section(value := getattr(section, key))}
     keys = {key: field for key, field in fields.items() if key not in nested}
     if path:
         yield f"\n## `[{path}]`\n\n{' '.join((kind.__doc__ or '').split())}\n"
         yield from _keys(keys, section)
     for key, inner in nested.items():
         yield from _section(f"{path}.{key}".strip("."), inner)
+
+
+def _is_section(value: object) -> bool:
+    return isinstance(value, Section) and not isinstance(value, PartConfig)
 
 
 def _keys(fields: dict[str, FieldInfo], section: Section) -> Iterator[str]:
@@ -98,6 +103,7 @@ def _keys(fields: dict[str, FieldInfo], section: Section) -> Iterator[str]:
 
 
 def _default(value: object) -> str:
+    value = value.model_dump() if isinstance(value, PartConfig) else value
     return "none" if value is None else f"`{json.dumps(value, ensure_ascii=False)}`"
 
 
@@ -107,6 +113,8 @@ def _allowed(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         return ", ".join(f"`{json.dumps(value)}`" for value in choices)
     if get_origin(field.annotation) is tuple:
+        if PartConfig in choices:
+            return "list of parts"
         tables = [kind for kind in choices if isinstance(kind, type) and issubclass(kind, Section)]
         return "list of tables" if tables else "list of numbers" if float in choices else "list of names"
     kind = choices[0] if choices else field.annotation

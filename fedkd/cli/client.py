@@ -1,4 +1,4 @@
-"""`fedkd client …`: parses, calls, prints."""
+"""`fedkd client …`: parses arguments, calls the library, prints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fedkd.cli.errors import errors_as_lines, out
 
 client_app = typer.Typer(
     name="client",
-    help="A client at its own site: make its keys, check what it needs, run it. See docs/sites.md.",
+    help="A client at its own site: make its keys, check its configuration, run it. See docs/sites.md.",
     no_args_is_help=True,
 )
 
@@ -20,7 +20,7 @@ SitePath = Annotated[Path, typer.Argument(metavar="SITE", help="A site, as a TOM
 
 @client_app.command(epilog="Example:  fedkd client run site.toml")
 def run(site_path: SitePath) -> None:
-    """Take part in the federations of one SuperLink, until stopped."""
+    """Take part in the federations of one SuperLink until stopped."""
     with errors_as_lines():
         from fedkd.site.settings import load_site
 
@@ -36,7 +36,7 @@ def run(site_path: SitePath) -> None:
 
 @client_app.command(epilog="Example:  fedkd client check site.toml")
 def check(site_path: SitePath) -> None:
-    """Look at a site's data, keys, connection and policy; exit code 1 if anything is wrong."""
+    """Check the data, keys, connection and policy of a site; exit code 1 if anything is wrong."""
     with errors_as_lines():
         from fedkd.site.check import check_site
         from fedkd.site.settings import load_site
@@ -52,7 +52,7 @@ def check(site_path: SitePath) -> None:
 
 @client_app.command()
 def bundle() -> None:
-    """Print the SHA-256 of the app's bundle that this installation serves."""
+    """Print the SHA-256 of the app bundle of this installation."""
     with errors_as_lines():
         from fedkd.flower.app_bundle import bundle_hash
 
@@ -60,8 +60,8 @@ def bundle() -> None:
 
 
 @client_app.command(epilog="Example:  fedkd client keys keys/")
-def keys(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the keys lie.")]) -> None:
-    """Make a site's keys where they stay; none is replaced. The operator needs the *.pub of them."""
+def keys(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder for the keys.")]) -> None:
+    """Make the keys of a site, on its machine; existing keys are kept. The operator needs the *.pub files."""
     with errors_as_lines():
         from fedkd.deploy import make_site_keys
 

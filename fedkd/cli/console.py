@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fedkd.config.experiment import ExperimentConfig
-from fedkd.data.config import PartitionKind
+from fedkd.data.config import PARTITION_KINDS
 from fedkd.data.sources import available_sources
 from fedkd.errors import ConfigError
 from fedkd.experiment import RunObserver
@@ -63,7 +62,7 @@ class ProgressBar(RunObserver):
         """What to say to a person who has interrupted the run."""
         if self._folder is None:
             return "interrupted; no round was begun"
-        return f"interrupted; finished rounds are in {self._folder}, go on with: fedkd simulate --resume {self._folder}"
+        return f"interrupted; finished rounds are kept; continue with: fedkd simulate --resume {self._folder}"
 
     def on_folder(self, path: Path, rounds: int) -> None:
         """Remember where the run lies."""
@@ -153,7 +152,7 @@ def available_lines() -> list[str]:
     """What an experiment can choose from."""
     return [
         f"sources: {', '.join(available_sources())}; or huggingface:<dataset id>, or package.module:factory",
-        f"partitions: {', '.join(get_args(PartitionKind))}",
+        f"partitions: {', '.join(PARTITION_KINDS)}; or package.module:function",
         f"models: {', '.join(available_models())}; or package.module:factory",
         f"methods: {', '.join(available_methods())}; or package.module:builder",
     ]

@@ -1,4 +1,4 @@
-"""`fedkd deploy …`: parses, calls, prints."""
+"""`fedkd deploy …`: parses arguments, calls the library, prints."""
 
 from __future__ import annotations
 
@@ -14,35 +14,40 @@ if TYPE_CHECKING:
 
 deploy_app = typer.Typer(
     name="deploy",
-    help="A federation over containers: certificates and keys, clients, runs. See docker/README.md.",
+    help="A federation in containers: certificates, keys, clients and runs. See docker/README.md.",
     no_args_is_help=True,
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The deployment's folder.")]
-RunName = Annotated[str, typer.Argument(metavar="NAME", help="Of the run's folder in DIR/runs.")]
-Client = Annotated[int, typer.Argument(metavar="CLIENT", min=0, help="Number of a client.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the deployment.")]
+RunName = Annotated[str, typer.Argument(metavar="NAME", help="The name of the run; its folder is DIR/runs/NAME.")]
+Client = Annotated[int, typer.Argument(metavar="CLIENT", min=0, help="The number of a client.")]
 
 
 @deploy_app.command(epilog="Example:  fedkd deploy init federation --clients 3 --host server.example.org")
 def init(
     folder: Folder,
-    clients: Annotated[int, typer.Option("--clients", metavar="N", min=1, help="Clients, numbered from 0.")],
+    clients: Annotated[
+        int, typer.Option("--clients", metavar="N", min=1, help="The number of clients; they are 0 to N - 1.")
+    ],
     host: Annotated[
         str, typer.Option("--host", metavar="NAME", help="Name or address by which clients reach this machine.")
     ],
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="FOLDER", help="As `fedkd data --export` writes it; else DIR/data.")
+        Path | None,
+        typer.Option(
+            "--data", metavar="FOLDER", help="Data as `fedkd data --export` writes them; by default DIR/data."
+        ),
     ] = None,
     image: Annotated[str, typer.Option("--image", metavar="NAME", help="The image of all services.")] = "fedkd",
-    compose: Annotated[Path, typer.Option("--compose", metavar="FILE", help="The server's services.")] = Path(
+    compose: Annotated[Path, typer.Option("--compose", metavar="FILE", help="The compose file of the server.")] = Path(
         "docker/compose.yaml"
     ),
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="On which clients reach this machine.")] = 9092,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The port for clients.")] = 9092,
     control_port: Annotated[
-        int, typer.Option("--control-port", min=1, max=65535, help="On loopback, for the operator.")
+        int, typer.Option("--control-port", min=1, max=65535, help="The port for the operator, on loopback.")
     ] = 9093,
 ) -> None:
-    """Make a deployment's folder, or complete it; keys that are there are never overwritten."""
+    """Make the folder of a deployment, or complete it; existing keys are kept."""
     with errors_as_lines():
         from fedkd.deploy import initialise
 
@@ -56,10 +61,10 @@ def init(
 def start(
     folder: Folder,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Also restart what is running, so that it reads keys and rosters anew.")
+        bool, typer.Option("--restart", help="Also restart running services, so that they read keys and rosters again.")
     ] = False,
 ) -> None:
-    """Start the server, register new clients' keys, start the clients of this host; may be repeated."""
+    """Start the server, register the keys of new clients, and start the clients of this host. It can be repeated."""
     with errors_as_lines():
         from fedkd.deploy import open_deployment
         from fedkd.deploy import start as start_deployment
@@ -72,24 +77,26 @@ def start(
 @deploy_app.command(epilog="Example:  fedkd deploy run federation experiment.toml --set run.rounds=5")
 def run(
     folder: Folder,
-    config_path: Annotated[Path, typer.Argument(metavar="CONFIG", help="An experiment over sites, as a TOML file.")],
+    config_path: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help='An experiment with data.source = "sites", as a TOML file.')
+    ],
     overrides: Overrides = None,
 ) -> None:
-    """Run an experiment over the clients of a deployment, and show its log."""
+    """Run an experiment with the clients of a deployment, and show its log."""
     with errors_as_lines():
         from fedkd.deploy import open_deployment, run_deployed
 
         try:
             path = run_deployed(open_deployment(folder), config_path, overrides or (), typer.echo)
         except KeyboardInterrupt:
-            err.print("the run goes on without this command", highlight=False, markup=False)
+            err.print("the run continues without this command", highlight=False, markup=False)
             raise typer.Exit(130) from None
         typer.echo(f"run folder: {path}; next: fedkd report {path}")
 
 
 @deploy_app.command(epilog="Example:  fedkd deploy resume federation first")
 def resume(folder: Folder, name: RunName) -> None:
-    """Go on with a run that ended too early, after its last whole round, and show its log."""
+    """Continue a run that ended too early, after its last whole round, and show its log."""
     with errors_as_lines():
         from fedkd.deploy import open_deployment, resume_deployed
 
@@ -99,17 +106,17 @@ def resume(folder: Folder, name: RunName) -> None:
 
 @deploy_app.command(epilog="Example:  fedkd deploy stop federation first")
 def stop(folder: Folder, name: RunName) -> None:
-    """End a run that is going; what it has written stays, and `resume` goes on with it."""
+    """Stop a run. Its files stay, and `resume` continues it."""
     with errors_as_lines():
         from fedkd.deploy import open_deployment, stop_deployed
 
         stop_deployed(open_deployment(folder), name)
-        typer.echo(f"stopped {name}; to go on: fedkd deploy resume {folder} {name}")
+        typer.echo(f"stopped {name}; to continue: fedkd deploy resume {folder} {name}")
 
 
 @deploy_app.command(epilog="Example:  fedkd deploy status federation")
 def status(folder: Folder) -> None:
-    """Show who is registered, who is there, and who cannot take part and why; exit code 1 if somebody cannot."""
+    """Show which clients are registered, are online, or cannot take part and why; exit code 1 if one cannot."""
     with errors_as_lines():
         from fedkd.deploy import open_deployment, read_status
         from fedkd.deploy.terminal import problems, status_table
@@ -125,7 +132,7 @@ def status(folder: Folder) -> None:
 
 @deploy_app.command(name="add-client", epilog="Example:  fedkd deploy add-client federation")
 def add(folder: Folder) -> None:
-    """Make keys and files for one more client, at the lowest free number."""
+    """Make keys and files for one more client; it gets the lowest free number."""
     with errors_as_lines():
         from fedkd.deploy import add_client, open_deployment
 
@@ -135,7 +142,7 @@ def add(folder: Folder) -> None:
 
 @deploy_app.command(epilog="Example:  fedkd deploy revoke federation 2")
 def revoke(folder: Folder, client: Client) -> None:
-    """Refuse a client from now on, and put its keys away."""
+    """Refuse a client from now on, and move its keys away."""
     with errors_as_lines():
         from fedkd.deploy import open_deployment, revoke_client
 
@@ -147,10 +154,10 @@ def revoke(folder: Folder, client: Client) -> None:
 def renew(
     folder: Folder,
     client: Annotated[
-        int | None, typer.Argument(metavar="[CLIENT]", min=0, help="Number of a client; without, the server.")
+        int | None, typer.Argument(metavar="[CLIENT]", min=0, help="The number of a client; without it, the server.")
     ] = None,
 ) -> None:
-    """Make new keys for a client, or for the server; the old ones are refused from now on."""
+    """Make new keys for a client or for the server; the old keys are refused from now on."""
     with errors_as_lines():
         from fedkd.deploy import open_deployment, renew_client, renew_server
 
@@ -169,10 +176,10 @@ def hand_over(
     client: Client,
     keys: Annotated[
         Path | None,
-        typer.Option("--keys", metavar="FOLDER", help="Public halves of keys that the site made: fedkd client keys."),
+        typer.Option("--keys", metavar="FOLDER", help="Public keys of the site, from `fedkd client keys`."),
     ] = None,
 ) -> None:
-    """Let a client run on a host of its own: none is started here, and its folder is what the site needs."""
+    """Let a client run on another host: it is not started here, and its folder has all that the site needs."""
     with errors_as_lines():
         from fedkd.deploy import hand_over as note_host
         from fedkd.deploy import open_deployment

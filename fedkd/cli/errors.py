@@ -16,10 +16,10 @@ out, err = Console(), Console(stderr=True)
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a key of the file; may be repeated."),
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a key of the file; can be repeated."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, alone, on standard output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no tables, only errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only one JSON object on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors: no progress and no tables.")]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+"""The command line: parses, calls the library, prints. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -45,24 +45,26 @@ def _root(
 )
 def simulate(
     config_path: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG]", help="An experiment, as a TOML file; none with --resume.")
+        Path | None, typer.Argument(metavar="[CONFIG]", help="An experiment, as a TOML file; not with --resume.")
     ] = None,
     overrides: Overrides = None,
     resume_from: Annotated[
-        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped.")
+        Path | None, typer.Option("--resume", metavar="RUN", help="Continue a run that was stopped; RUN is its folder.")
     ] = None,
     engine: Annotated[
-        str | None, typer.Option("--engine", metavar="NAME", help="Where clients run; short for run.engine.")
+        str | None,
+        typer.Option("--engine", metavar="NAME", help="Where clients run: local, ray or flower; sets run.engine."),
     ] = None,
     ray_address: Annotated[
-        str | None, typer.Option("--ray-address", metavar="ADDRESS", help="A Ray cluster; implies --engine ray.")
+        str | None,
+        typer.Option("--ray-address", metavar="ADDRESS", help="The address of a Ray cluster; implies --engine ray."),
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run one experiment: a whole federation on this machine, or on a Ray cluster."""
+    """Run one experiment: a whole federation, on this machine or on a Ray cluster."""
     if (config_path is None) == (resume_from is None):
-        raise typer.BadParameter("give an experiment to run, or --resume with a run to go on with", param_hint="CONFIG")
+        raise typer.BadParameter("give an experiment to run, or --resume with a run to continue", param_hint="CONFIG")
     with errors_as_lines():
         from fedkd.cli.console import ProgressBar, print_results
         from fedkd.config.experiment import load_config
@@ -117,10 +119,10 @@ def config(
     config_path: ConfigPath,
     overrides: Overrides = None,
     flower: Annotated[
-        bool, typer.Option("--flower", help="As a run config of Flower's: one key that holds it all as JSON.")
+        bool, typer.Option("--flower", help="Print a run config for Flower: one key with the experiment as JSON.")
     ] = False,
 ) -> None:
-    """Print an experiment with every key resolved, as TOML."""
+    """Print all keys of an experiment with their values, as TOML."""
     with errors_as_lines():
         from fedkd.config.experiment import load_config, with_absolute_paths
         from fedkd.storage.files import to_toml
@@ -144,15 +146,17 @@ def temperature(
     overrides: Overrides = None,
     grid: Annotated[
         str | None,
-        typer.Option("--grid", metavar="T,T,…", help="To try; else the file's, else 0.5,1,2,4,8."),
+        typer.Option(
+            "--grid", metavar="T,T,…", help="Temperatures to try; by default those of the file, or 0.5,1,2,4,8."
+        ),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where temperature.json and temperature.svg go.")
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for temperature.json and temperature.svg.")
     ] = Path("temperature"),
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the temperature at which a student learns best from a federation's ensemble teacher, or from a teacher."""
+    """Find the temperature at which a student learns best, from the teacher of a federation or from a single one."""
     with errors_as_lines():
         from fedkd.cli.console import ProgressBar, print_choice
         from fedkd.offline.temperature import find_temperature
@@ -174,20 +178,27 @@ def temperature(
 def study(
     study_path: Annotated[Path, typer.Argument(metavar="STUDY", help="A study, as a TOML file.")],
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FOLDER", help="Where the study's folder is made.")
+        Path | None, typer.Option("--output", metavar="FOLDER", help="Folder in which the folder of the study is made.")
     ] = None,
     workers: Annotated[
         int,
-        typer.Option("--workers", metavar="N", min=0, help="Cells at a time; 0: as many as the machine has CPUs for."),
+        typer.Option(
+            "--workers", metavar="N", min=0, help="Number of cells that run in parallel; 0: as many as the CPUs allow."
+        ),
     ] = 0,
     ray_address: Annotated[
-        str, typer.Option("--ray-address", metavar="ADDRESS", help="A Ray cluster that shares the output folder.")
+        str,
+        typer.Option(
+            "--ray-address",
+            metavar="ADDRESS",
+            help="The address of a Ray cluster whose machines share the output folder.",
+        ),
     ] = "",
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run the cells that failed, only.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all cells and say what would run.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run only the cells that failed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all cells and print what would run.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run an experiment over a grid and seeds, or go on with it; the same command resumes."""
+    """Run an experiment over a grid and several seeds. After an interruption, the same command continues."""
     with errors_as_lines():
         from fedkd.config.experiment import RayConfig
         from fedkd.study import load_study
@@ -202,7 +213,7 @@ def study(
         try:
             failed = run_and_report(loaded, ray, out, Console(stderr=True, quiet=quiet), retry_failed=retry_failed)
         except KeyboardInterrupt:
-            err.print(f"interrupted; go on with the same command ({loaded.folder})", highlight=False, markup=False)
+            err.print(f"interrupted; continue with the same command ({loaded.folder})", highlight=False, markup=False)
             raise typer.Exit(130) from None
         for line in failed:
             print_error(line)
@@ -218,11 +229,16 @@ def report(
     run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or not.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE.html", help="The file; else RUN/report.html, or comparison.html."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE.html",
+            help="The file to write; by default RUN/report.html, or comparison.html.",
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write the report of a run anew, or compare several runs on one page, and print the result tables."""
+    """Write the report of a run again, or compare several runs on one page; print the result tables."""
     with errors_as_lines():
         from fedkd.cli.console import print_results
         from fedkd.run_reports import read_run, write_comparison, write_report
@@ -240,10 +256,10 @@ def report(
 def watch(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     interval: Annotated[
-        float, typer.Option("--interval", metavar="SECONDS", min=0.1, help="Time between two looks.")
+        float, typer.Option("--interval", metavar="SECONDS", min=0.1, help="Time between two updates.")
     ] = 1.0,
 ) -> None:
-    """Show a run while it is going: rounds, accuracies, time. Ends with the run; exit code 1 if it was stopped."""
+    """Show rounds, accuracies and times of a run while it is going, until it ends; exit code 1 if it was stopped."""
     with errors_as_lines():
         from fedkd.reporting import RunStore
         from fedkd.reporting.watch import watch as watch_run
@@ -253,7 +269,7 @@ def watch(
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         if progress.state == "stopped":
-            advice = f"no process is at it; go on with: fedkd simulate --resume {run_dir}"
+            advice = f"the run was stopped; continue it with: fedkd simulate --resume {run_dir}"
             err.print(advice, highlight=False, markup=False, soft_wrap=True)
             raise typer.Exit(1)
 
@@ -265,7 +281,7 @@ def predict(
         Path,
         typer.Argument(
             metavar="SAMPLES",
-            help="An image file, a folder of images, or an .npz; of texts a .txt file, a folder of them, or a .jsonl.",
+            help="An image, a folder of images or an .npz file; texts: a .txt file, a folder of them or a .jsonl file.",
         ),
     ],
     as_json: AsJson = False,
@@ -285,21 +301,25 @@ def predict(
 @app.command(epilog="Examples:  fedkd data  ·  fedkd data simulations/digits.toml --plot partition.svg")
 def data(
     config_path: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG]", help="An experiment; without one, list what is available.")
+        Path | None, typer.Argument(metavar="[CONFIG]", help="An experiment; without it, list what is available.")
     ] = None,
     overrides: Overrides = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw the partition.")] = None,
     export_to: Annotated[
         Path | None,
-        typer.Option("--export", metavar="FOLDER", help="Write what each client and the server of a trial would hold."),
+        typer.Option(
+            "--export",
+            metavar="FOLDER",
+            help="Write the data of each client and of the server, for a trial over sites.",
+        ),
     ] = None,
 ) -> None:
-    """Show an experiment's data: sizes, public digest, partition and its skew; or what there is to choose from."""
+    """Show the data of an experiment and its partition; without CONFIG, list sources, models and methods."""
     with errors_as_lines():
         from fedkd.cli.console import available_lines, data_lines
 
         if config_path is None and (overrides or plot or export_to):
-            raise ConfigError("CONFIG", None, "an experiment, where --set, --plot or --export is given")
+            raise ConfigError("CONFIG", None, "an experiment, if --set, --plot or --export is given")
         if config_path is None:
             lines = available_lines()
         else:
@@ -317,10 +337,12 @@ def data(
 
 @app.command(epilog="Example:  fedkd identities keys/ --clients 10")
 def identities(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the keys and the roster lie.")],
-    clients: Annotated[int, typer.Option("--clients", metavar="N", min=1, help="Clients 0 to N - 1.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder for the keys and the roster.")],
+    clients: Annotated[
+        int, typer.Option("--clients", metavar="N", min=1, help="Number of clients; they are 0 to N - 1.")
+    ],
 ) -> None:
-    """Make the identities that clients sign with against an active server, and the roster of them; none is replaced."""
+    """Make the identities for secure aggregation against an active server, and their roster; keep existing ones."""
     with errors_as_lines():
         from fedkd.federation.secure.identities import ROSTER, make_identities
 

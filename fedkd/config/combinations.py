@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fedkd.aggregation import Aggregator, MeanAggregator, MeanLogits
 from fedkd.config.errors import blaming_builder
 from fedkd.data.config import SITES
+from fedkd.data.sources import TEXT_SOURCES
 from fedkd.distillation.objective import (
     ObjectiveConfig,
     check_hard_loss,
@@ -19,6 +20,7 @@ from fedkd.errors import ConfigError
 from fedkd.methods import REFERENCES, Method, build_method
 from fedkd.methods.checks import check_batch_norm_alignment, check_temperature_selection, distribution_of
 from fedkd.secure_aggregation import smallest_ring_bits
+from fedkd.training.augmentation import AUGMENTATIONS
 
 if TYPE_CHECKING:
     from fedkd.config.experiment import ExperimentConfig
@@ -48,6 +50,7 @@ def check_combinations(config: ExperimentConfig) -> None:
         num_public=method.public_per_round or config.data.public.size,
     )
     _check_clients(config)
+    _check_augmentation(config)
     if built is None and student.model not in config.clients.models:
         raise ConfigError(
             "student.model",
@@ -115,6 +118,14 @@ def _names(objective: ObjectiveConfig) -> list[str]:
     return [term.loss for term in objective.terms]
 
 
+def _check_augmentation(config: ExperimentConfig) -> None:
+    """Refuse the registered augmentations, which are for images, with a source of texts."""
+    images = [part.name for part in config.training.augmentation if part.name in AUGMENTATIONS]
+    if images and config.data.source in TEXT_SOURCES:
+        allowed = f"none of {', '.join(AUGMENTATIONS)} with data.source = {config.data.source!r}, which holds texts"
+        raise ConfigError("training.augmentation", images, allowed)
+
+
 def _check_clients(config: ExperimentConfig) -> None:
     clients = config.clients
     for key in ("min_train_nodes", "min_available_nodes", "min_replies"):
@@ -167,6 +178,11 @@ def _check_sites(config: ExperimentConfig) -> None:
         given = getattr(config.run, key)
         if given != value:
             raise ConfigError(f"run.{key}", given, f"{value} with data.source = {SITES!r}: sites share no test split")
+    for key in ("dropout_rate", "straggler_rate"):
+        if (given := getattr(config.clients, key)) > 0:
+            raise ConfigError(
+                f"clients.{key}", given, f"0 with data.source = {SITES!r}: absence is simulated elsewhere"
+            )
 
 
 def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) -> None:

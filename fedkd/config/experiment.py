@@ -25,6 +25,7 @@ from fedkd.models.config import ModelName
 from fedkd.parts import PartConfig
 from fedkd.payload import PayloadConfig
 from fedkd.training.config import TrainingConfig
+from fedkd.training.metrics import MetricPart, label_of
 from fedkd.types import Section, is_import_path
 
 
@@ -60,6 +61,12 @@ class RunConfig(RunFolderConfig):
         description="every so many rounds, and in the last, clients also answer on the global test split, "
         "to measure them and the ensemble teacher; 0: never",
     )
+    metrics: tuple[MetricPart, ...] = Field(
+        (),
+        strict=False,
+        description="of student and ensemble teacher on the test split, beside accuracy and loss: top_k_accuracy, "
+        "macro_f1, calibration_error, or package.module:function",
+    )
     save: tuple[Literal["rows", "teacher", "clients"], ...] = Field(
         (),
         strict=False,
@@ -78,6 +85,14 @@ class RunConfig(RunFolderConfig):
             if not is_import_path(observer.name):
                 raise ValueError(f"{observer.name!r} is no import path; package.module:Observer")
         return observers
+
+    @field_validator("metrics")
+    @classmethod
+    def _each_once(cls, metrics: tuple[PartConfig, ...]) -> tuple[PartConfig, ...]:
+        names = [label_of(metric) for metric in metrics]
+        if len(set(names)) < len(names):
+            raise ValueError(f"each metric once; these are {', '.join(names)}")
+        return metrics
 
 
 class ClientsConfig(Section):

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal, Self
 
+import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from fedkd.data.sources import TEXT_SOURCES, check_source_name
 from fedkd.data.vocabulary import SMALLEST
 from fedkd.errors import ConfigError
-from fedkd.types import Section, checked_by
+from fedkd.parts import PartConfig, bind_part, checked_by_binding, find_part
+from fedkd.types import IntArray, Section, checked_by
 
 _checked_source_name = checked_by(check_source_name)
 
-PartitionKind = Literal["iid", "dirichlet", "pathological", "shard", "linear", "square", "exponential", "natural_id"]
+PARTITION_KINDS = ("iid", "dirichlet", "pathological", "shard", "linear", "square", "exponential", "natural_id")
+"""The registered kinds of partition; their arguments are the other keys of the section."""
+
+
+OwnPartition = Callable[[IntArray, int, np.random.Generator], Sequence[IntArray]]
+"""(labels [N], number of clients, generator) -> indices into the labels for each client, each at most once."""
+
+
+def bind_partition(part: PartConfig, key: str) -> OwnPartition | None:
+    """Return the function behind an import path; `None` for a registered kind, which `fedkd.data.partition` makes.
+
+    Raises:
+        ConfigError: no such kind, a function that cannot be imported or does not take an argument, or arguments beside
+            a registered kind.
+    """
+    if ":" in part.name:
+        return bind_part(part, {}, key, positional=3)
+    find_part(part.name, dict.fromkeys(PARTITION_KINDS), key)
+    if part.arguments:
+        raise ConfigError(key, part.arguments, f"{part.name} has no arguments: its parameters are keys of its section")
+    return None
+
+
+PartitionPart = Annotated[PartConfig, checked_by_binding(bind_partition)]
+"""The type of a key that names a kind of partition."""
 
 SITES = "sites"
 """The source of a deployed federation: private samples lie with the clients, public and test ones with the server."""
@@ -39,10 +66,11 @@ class PublicConfig(Section):
 class PartitionConfig(Section):
     """How the private samples are divided over the clients. Keys that `kind` does not use have no effect."""
 
-    kind: PartitionKind = Field(
-        "dirichlet",
+    kind: PartitionPart = Field(
+        PartConfig(name="dirichlet"),
         description="iid: even; dirichlet: label skew; pathological: classes_per_client classes each; shard: shards of "
-        "samples sorted by label; linear, square, exponential: size grows with the client; natural_id: by their owner",
+        "samples sorted by label; linear, square, exponential: size grows with the client; natural_id: by their owner; "
+        "or package.module:function",
     )
     min_size: int = Field(10, ge=1, description="fewest samples a client may hold; a partition below it is refused")
     dirichlet_alpha: float = Field(0.3, gt=0, description="dirichlet: small is skewed, large approaches iid")

@@ -84,7 +84,7 @@ def size_skew(request: Request) -> list[IntArray]:
     from flwr_datasets.partitioner import ExponentialPartitioner, LinearPartitioner, SquarePartitioner
 
     by_kind = {"linear": LinearPartitioner, "square": SquarePartitioner, "exponential": ExponentialPartitioner}
-    return _divide(by_kind[request.config.kind](request.num_clients), request)
+    return _divide(by_kind[request.config.kind.name](request.num_clients), request)
 
 
 def _divide(partitioner: Any, request: Request) -> list[IntArray]:

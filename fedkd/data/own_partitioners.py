@@ -2,14 +2,19 @@
 
     pathological   its own leaves out the samples of classes that no client happened to draw
     natural_id     its own gives every natural id a client; here fewer clients may share the ids
+    by_function    whatever a function behind an import path makes, checked
 
 Shape legend: C classes · N samples.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from fedkd.data.config import OwnPartition
 from fedkd.data.partition_request import Request
 from fedkd.errors import PartitionError
 from fedkd.seeding import numpy_rng
@@ -77,3 +82,36 @@ def natural_id(request: Request) -> list[IntArray]:
     if request.num_clients < len(ids):
         rows = numpy_rng(request.seed, "partition", "natural_id").permutation(rows)
     return [np.flatnonzero(np.isin(id_rows_N, group)) for group in np.array_split(rows, request.num_clients)]
+
+
+def by_function(request: Request, function: OwnPartition) -> list[IntArray]:
+    """Let a function divide the samples, and check what it returns.
+
+    Raises:
+        PartitionError: the function fails, or returns no list of index arrays, one for each client, in which each index
+            of a sample occurs at most once.
+    """
+    name = request.config.kind.name
+    rng = numpy_rng(request.seed, "partition", "function")
+    try:
+        parts = [np.asarray(part) for part in function(request.labels_N, request.num_clients, rng)]
+    except Exception as cause:  # the function is anybody's
+        raise PartitionError(f"partition.kind = {name!r} fails ({type(cause).__name__}: {cause})") from cause
+    problem = _problem_of(parts, len(request.labels_N), request.num_clients)
+    if problem:
+        raise PartitionError(f"partition.kind = {name!r} returns {problem}")
+    return [part.astype(np.int64) for part in parts]
+
+
+def _problem_of(parts: list[npt.NDArray[Any]], num_samples: int, num_clients: int) -> str:
+    """What is wrong with the parts of a user's function, and what is allowed; empty where nothing is."""
+    if len(parts) != num_clients:
+        return f"{len(parts)} parts; allowed: one for each of num_clients = {num_clients}"
+    if not all(part.ndim == 1 and (np.issubdtype(part.dtype, np.integer) or not len(part)) for part in parts):
+        return "parts of another kind; allowed: one-dimensional arrays of integers"
+    indices = np.concatenate(parts)
+    if len(indices) and not 0 <= indices.min() <= indices.max() < num_samples:
+        return f"indices from {indices.min()} to {indices.max()}; allowed: 0 to {num_samples - 1}"
+    if len(np.unique(indices)) < len(indices):
+        return "an index twice; allowed: each at most once"
+    return ""

@@ -2,7 +2,7 @@
 
 Guarantees:
     - Disjoint: no sample belongs to two clients.
-    - Complete: every sample belongs to a client.
+    - Complete: every sample belongs to a client. A function behind an import path may leave samples out.
     - No client holds fewer than `min_size` samples; where that cannot be, `PartitionError`.
     - A function of labels, number of clients, section and seed (and natural ids): no global random state is read.
     - Indices of a client are in ascending order.
@@ -13,14 +13,15 @@ Shape legend: K clients · N samples · C classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fedkd.data.config import PartitionConfig, PartitionKind
+from fedkd.data.config import PartitionConfig, bind_partition
 from fedkd.data.flower_partitioners import dirichlet, iid, shard, size_skew
-from fedkd.data.own_partitioners import natural_id, pathological
+from fedkd.data.own_partitioners import by_function, natural_id, pathological
 from fedkd.data.partition_request import Request
 from fedkd.data.skew import skew_measures
 from fedkd.errors import PartitionError
@@ -28,7 +29,7 @@ from fedkd.records import PartitionRecord
 from fedkd.seeding import numpy_rng
 from fedkd.types import IntArray
 
-PARTITIONERS: dict[PartitionKind, Callable[[Request], list[IntArray]]] = {
+PARTITIONERS: dict[str, Callable[[Request], list[IntArray]]] = {
     "iid": iid,
     "dirichlet": dirichlet,
     "pathological": pathological,
@@ -49,7 +50,8 @@ def partition(
 ) -> list[IntArray]:
     """Divide samples over clients.
 
-    Samples are put in random order first, so that the order of the source does not show in a partition. Where
+    For the registered kinds samples are put in random order first, so that the order of the source does not show in a
+    partition; a function behind an import path is given the labels in the order of the source. Where
     flwr-datasets' eleven Dirichlet draws leave a client below `min_size`, it is started anew from a derived seed,
     at most `DIRICHLET_RESTARTS` times in all.
 
@@ -67,17 +69,25 @@ def partition(
         PartitionError: the samples cannot be divided so; the message names what stands in the way.
     """
     _check(labels_N, num_clients, config, natural_ids_N)
-    order_N = numpy_rng(seed, "partition", "order").permutation(len(labels_N))
-    shuffled_ids_N = None if natural_ids_N is None else np.asarray(natural_ids_N)[order_N]
-    request = Request(labels_N[order_N], num_clients, config, seed, shuffled_ids_N)
-    parts = [np.sort(order_N[positions]) for positions in PARTITIONERS[config.kind](request)]
+    parts = [np.sort(part) for part in _divide(Request(labels_N, num_clients, config, seed, natural_ids_N))]
     sizes = [len(part) for part in parts]
     if min(sizes) < config.min_size:
         raise PartitionError(
-            f"partition.kind = {config.kind!r} gives client {int(np.argmin(sizes))} of num_clients = {num_clients} "
-            f"{min(sizes)} samples; allowed: at least partition.min_size = {config.min_size}"
+            f"partition.kind = {config.kind.name!r} gives client {int(np.argmin(sizes))} of "
+            f"num_clients = {num_clients} {min(sizes)} samples; allowed: at least "
+            f"partition.min_size = {config.min_size}"
         )
     return parts
+
+
+def _divide(request: Request) -> list[IntArray]:
+    function = bind_partition(request.config.kind, "partition.kind")
+    if function is not None:
+        return by_function(request, function)
+    order_N = numpy_rng(request.seed, "partition", "order").permutation(len(request.labels_N))
+    ids_N = None if request.natural_ids_N is None else np.asarray(request.natural_ids_N)[order_N]
+    shuffled = replace(request, labels_N=request.labels_N[order_N], natural_ids_N=ids_N)
+    return [order_N[positions] for positions in PARTITIONERS[request.config.kind.name](shuffled)]
 
 
 def describe_partition(
@@ -102,7 +112,7 @@ def describe_partition(
 
 
 def _how(config: PartitionConfig) -> str:
-    match config.kind:
+    match config.kind.name:
         case "iid":
             return "IID, equal sizes"
         case "dirichlet":
@@ -115,7 +125,9 @@ def _how(config: PartitionConfig) -> str:
         case "natural_id":
             return "By the natural ids of the source"
         case "linear" | "square" | "exponential":
-            return f"Size skew, {config.kind} in the client's number"
+            return f"Size skew, {config.kind.name} in the client's number"
+        case name:
+            return f"By {name}"
 
 
 def _check(

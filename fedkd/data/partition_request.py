@@ -16,7 +16,7 @@ from fedkd.types import IntArray
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What is to be divided: labels (and natural ids) in random order, among `num_clients`."""
+    """What is to be divided: labels (and natural ids), among `num_clients`."""
 
     labels_N: IntArray
     num_clients: int

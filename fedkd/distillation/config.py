@@ -8,7 +8,9 @@ from pydantic import Field, field_validator
 
 from fedkd.distillation.objective import ObjectiveConfig
 from fedkd.models.config import ModelName
+from fedkd.parts import PartConfig
 from fedkd.training.config import OptimizerSection
+from fedkd.training.optimizers import OptimizerPart
 from fedkd.types import Section
 
 
@@ -17,7 +19,7 @@ class DistillationConfig(OptimizerSection):
 
     epochs: int = Field(5, ge=0, description="passes over the public samples of the round")
     batch_size: int = Field(64, ge=1, description="public samples per step")
-    optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="which optimiser")
+    optimizer: OptimizerPart = Field(PartConfig(name="adam"), description="sgd, adam, adamw, or package.module:factory")
     learning_rate: float = Field(0.001, gt=0, description="step size")
     objective: ObjectiveConfig = Field(ObjectiveConfig(), description="what the model minimises")
     holdout_fraction: float = Field(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from fedkd.models.taps import FeatureTaps
 from fedkd.records import Distillation
 from fedkd.seeding import derive_seed, isolated_torch_rng
 from fedkd.training.evaluation import predict_logits
-from fedkd.training.loop import backward_whole, batches, make_optimizer, run_epoch
+from fedkd.training.loop import Backward, backward_whole, batches, optimizer_and_schedule, run_epoch
 from fedkd.training.optimizer_state import OptimizerArrays, load_optimizer, read_optimizer
 
 
@@ -55,28 +56,51 @@ class Distiller:
         self._soft_loss = config.objective.soft_loss()
         self.shards, self._exchange = shards, exchange or Alone()
         self._learner = learner_of(model, self.terms)
-        self._kept = make_optimizer(self._learner.parameters(), config) if keep_optimizer else None
+        self._kept: OptimizerArrays | None = {} if keep_optimizer else None
 
     def optimizer_state(self) -> OptimizerArrays:
         """What the optimiser remembers between calls to `distil`; nothing where it is not kept."""
-        return {} if self._kept is None else read_optimizer(self._kept)
+        return dict(self._kept or {})
 
     def load_optimizer_state(self, arrays: OptimizerArrays) -> None:
         """Go on with what an optimiser remembered; without effect where it is not kept."""
         if self._kept is not None:
-            load_optimizer(self._kept, arrays)
+            self._kept = dict(arrays)
 
-    def distil(self, public: PublicBatch, seed: int) -> Distillation:
-        """Train the model on the teacher's answers; `seed` fixes the order, the held-out part and dropout layers.
+    def distil(self, public: PublicBatch, seed: int, server_round: int = 1, num_rounds: int = 1) -> Distillation:
+        """Train the model on the teacher's answers.
+
+        Args:
+            public: samples and answers.
+            seed: of the order, the held-out part and dropout layers.
+            server_round: from 1, for the schedule of the learning rate over rounds.
+            num_rounds: of the whole federation.
 
         Raises:
             RoundError: the loss is no longer finite.
+            ConfigError: an optimiser or schedule behind an import path that fails, or is none.
             ModelError: a term's module is unknown, cannot be tapped, or its features do not fit the teacher's.
         """
         rng = torch.Generator().manual_seed(derive_seed(seed, "order"))
         held_out, training = self._split(public, rng)
         with isolated_torch_rng(derive_seed(seed, "layers")), FeatureTaps(self.model, student_taps(self.terms)) as taps:
-            losses = self._epochs(training, held_out, taps, rng, seed)
+            optimizer, schedule = optimizer_and_schedule(
+                self._learner, self.config, len(training.images_NCHW), server_round, num_rounds
+            )
+            if self._kept is not None:
+                load_optimizer(optimizer, self._kept)
+            run = partial(
+                run_epoch,
+                self._learner,
+                optimizer,
+                loss_of_batch=lambda indices: self._loss(training.take(indices), taps),
+                max_grad_norm=self.config.max_grad_norm,
+                backward=self._backward(seed),
+                schedule=schedule,
+            )
+            losses = self._epochs(run, len(training.images_NCHW), held_out, rng)
+            if self._kept is not None:
+                self._kept = read_optimizer(optimizer)
         return Distillation(
             epochs=len(losses),
             first_loss=losses[0] if losses else 0.0,
@@ -85,31 +109,19 @@ class Distiller:
             stopped_early=len(losses) < self.config.epochs,
         )
 
+    def _backward(self, seed: int) -> Backward:
+        if self.shards == 1:
+            return backward_whole
+        return ShardedBackward(self._learner, self.shards, self._exchange, derive_seed(seed, "shards"))
+
     def _epochs(
-        self,
-        training: PublicBatch,
-        held_out: PublicBatch | None,
-        taps: FeatureTaps,
-        rng: torch.Generator,
-        seed: int,
+        self, run: Callable[[list[Tensor]], float], num_samples: int, held_out: PublicBatch | None, rng: torch.Generator
     ) -> list[float]:
         """Train until the last epoch or until patience ends; returns the mean loss of each."""
-        optimizer = self._kept or make_optimizer(self._learner.parameters(), self.config)
-        backward = backward_whole
-        if self.shards > 1:
-            backward = ShardedBackward(self._learner, self.shards, self._exchange, derive_seed(seed, "shards"))
-
-        def loss_of_batch(indices: Tensor) -> Tensor:
-            return self._loss(training.take(indices), taps)
-
         losses: list[float] = []
         best_loss, best_state, best_epoch = float("inf"), None, 0
         for epoch in range(1, self.config.epochs + 1):
-            order = batches(len(training.images_NCHW), self.config.batch_size, rng)
-            clip = self.config.max_grad_norm
-            losses.append(
-                run_epoch(self._learner, optimizer, order, loss_of_batch, max_grad_norm=clip, backward=backward)
-            )
+            losses.append(run(batches(num_samples, self.config.batch_size, rng)))
             if not math.isfinite(losses[-1]):
                 rate = self.config.learning_rate
                 raise RoundError(f"distillation diverged in epoch {epoch}; lower its learning_rate, which is {rate}")

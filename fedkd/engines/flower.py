@@ -12,7 +12,6 @@ import http.client
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -33,6 +32,7 @@ from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
 from fedkd.flower.app_bundle import EXPERIMENT_KEY, app_manifest
 from fedkd.flower.internals import HEALTH_PATH, RUNTIME_ENVIRONMENT
+from fedkd.flower.ports import free_port
 
 _CONNECTION = "fedkd"
 _START_TIMEOUT = 60.0
@@ -71,13 +71,6 @@ def _deliver(queue: FileQueue, observer: Observer) -> FederationResult | None:
             return item
         getattr(observer, item.method)(*item.arguments)
     return None
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _write_home(folder: Path, port: int, config: ExperimentConfig, arrays: bool) -> FileQueue:

@@ -28,6 +28,7 @@ from fedkd.payload import Arrays, Outgoing, Rows, Seam
 from fedkd.secure_aggregation import Credentials
 from fedkd.seeding import derive_seed, numpy_rng
 from fedkd.training.evaluation import predict_logits
+from fedkd.training.local_terms import ToldRows
 from fedkd.training.loop import train_supervised
 from fedkd.types import FloatArray, IntArray
 
@@ -189,7 +190,9 @@ class Client:
             num_classes=self.workspace.data.num_classes,
             seed=self._seed(instruction, "training"),
             terms=self.method.local_terms,
-            told=None if told is None else self.workspace.told_rows(told),
+            told=self._for_terms(told),
+            server_round=instruction.server_round,
+            num_rounds=self.config.run.rounds,
         )
         trained = time.perf_counter()
         outgoing, test_logits_MC, test_rows, memory = None, None, None, state.upload
@@ -231,6 +234,12 @@ class Client:
             return None
         return self.seam.decode_down(told.wire, told.keys_M.astype(np.int64), told.width)
 
+    def _for_terms(self, told: Rows | None) -> ToldRows | None:
+        """The same as terms of local training take them, where one needs them."""
+        if told is None or not any(term.needs_rows for term in self.method.local_terms):
+            return None
+        return self.workspace.told_rows(told)
+
     def _adopt(self, model: nn.Module, instruction: TrainInstruction, told: Rows | None) -> None:
         if instruction.weights is not None:
             load_weights(model, instruction.weights)
@@ -238,7 +247,8 @@ class Client:
             batch = self.workspace.public_batch(told.keys_N, told.values_ND)
             config = self.config if instruction.setting is None else at(self.config, Setting(*instruction.setting))
             seed = self._seed(instruction, "digestion")  # an earlier name of it, kept for the bits of seeded results
-            Distiller(model, config.method.local_distillation).distil(batch, seed)
+            distiller = Distiller(model, config.method.local_distillation)
+            distiller.distil(batch, seed, instruction.server_round, self.config.run.rounds)
 
     def _follows(self, model: nn.Module, instruction: TrainInstruction) -> bool:
         """Whether the client answers through the batch norm of the student that it has just adopted; not through that

@@ -9,7 +9,7 @@ from statistics import mean
 from typing import Any
 
 from fedkd.federation.answers import Answers
-from fedkd.federation.messages import payload_bytes
+from fedkd.federation.record_fields import payload_bytes
 from fedkd.federation.replies import Round
 from fedkd.federation.secure.exchange import Invitation, SecureRound
 from fedkd.federation.server import Server

@@ -18,11 +18,12 @@ from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from fedkd._version import __version__
 from fedkd.aggregation import Weights
 from fedkd.errors import PayloadError
+from fedkd.federation.record_fields import EVALUATION, IndexArray, array_of, array_record, arrays_of, field_of
 from fedkd.flower.internals import MALFORMED, POLICY
 from fedkd.payload import Arrays, Rows
 from fedkd.types import FloatArray
@@ -31,7 +32,7 @@ HELLO = "query.hello"
 TRAIN = "train"
 
 _HEADER, _METRICS, _WEIGHTS, _ROWS = "header", "metrics", "weights", "rows"
-_ASKED, _TOLD, _EVALUATION = "asked", "told", "evaluation"
+_ASKED, _TOLD = "asked", "told"
 
 _KEYS = "row_keys"
 
@@ -40,7 +41,6 @@ _LONGEST_REASON = 500
 _LARGEST_METRIC = 1e9
 """No honest count of samples, loss or time in seconds comes near; sums of larger ones could overflow."""
 
-IndexArray = npt.NDArray[np.int32]
 T = TypeVar("T")
 
 
@@ -141,27 +141,6 @@ class Absence:
     kind: Literal["dropped", "late"]
 
 
-def payload_bytes(content: RecordDict) -> int:
-    """Bytes of arrays and byte strings; what serves only the measurement is left out."""
-    records = (record for key, record in content.array_records.items() if key != _EVALUATION)
-    strings = sum(
-        len(value)
-        for record in content.config_records.values()
-        for value in record.values()
-        if isinstance(value, bytes)
-    )
-    return sum(map(_array_bytes, records)) + strings
-
-
-def evaluation_bytes(content: RecordDict) -> int:
-    """Bytes of arrays that serve only the measurement."""
-    return _array_bytes(content.array_records.get(_EVALUATION, ArrayRecord()))
-
-
-def _array_bytes(record: ArrayRecord) -> int:
-    return sum(len(array.data) for array in record.values())
-
-
 def content_of(message: Message) -> RecordDict:
     """What a client sent.
 
@@ -204,11 +183,11 @@ def instruction_to_records(instruction: TrainInstruction) -> RecordDict:
         "evaluate": instruction.evaluate,
         "used_round": instruction.used_round,
     }
-    content = RecordDict({_ASKED: _arrays({"keys": instruction.asked_N})})
+    content = RecordDict({_ASKED: array_record({"keys": instruction.asked_N})})
     if instruction.weights is not None:
-        content[_WEIGHTS] = _arrays(instruction.weights)
+        content[_WEIGHTS] = array_record(instruction.weights)
     if instruction.told is not None:
-        content[_TOLD] = _arrays({_KEYS: instruction.told.keys_M, **instruction.told.wire})
+        content[_TOLD] = array_record({_KEYS: instruction.told.keys_M, **instruction.told.wire})
         header["told_width"] = instruction.told.width
     if instruction.setting is not None:
         header["temperature"], header["alpha"] = instruction.setting
@@ -222,8 +201,8 @@ def instruction_from_records(content: RecordDict) -> TrainInstruction:
     chosen = "temperature" in content.config_records[_HEADER]
     return TrainInstruction(
         server_round=_field(content, "server_round", int),
-        asked_N=_keys(_array(content, _ASKED, "keys"), _ASKED),
-        weights=_arrays_of(content, _WEIGHTS) if _WEIGHTS in content else None,
+        asked_N=_keys(array_of(content, _ASKED, "keys"), _ASKED),
+        weights=arrays_of(content, _WEIGHTS) if _WEIGHTS in content else None,
         told=_told(content) if _TOLD in content else None,
         evaluate=_field(content, "evaluate", bool),
         used_round=_field(content, "used_round", int),
@@ -231,8 +210,17 @@ def instruction_from_records(content: RecordDict) -> TrainInstruction:
     )
 
 
+def round_of(content: RecordDict) -> int:
+    """The round of an instruction, without its arrays.
+
+    Raises:
+        PayloadError: there is none.
+    """
+    return _field(content, "server_round", int)
+
+
 def _told(content: RecordDict) -> Told:
-    wire = _arrays_of(content, _TOLD)
+    wire = arrays_of(content, _TOLD)
     if _KEYS not in wire:
         raise PayloadError("missing", f"no array {_KEYS!r} in record {_TOLD!r}")
     return Told(_keys(wire.pop(_KEYS), _TOLD), _field(content, "told_width", int), wire)
@@ -257,9 +245,9 @@ def reply_to_records(reply: TrainReply | Absence) -> RecordDict:
     }
     content = RecordDict({_METRICS: MetricRecord(vars(reply.metrics)), _HEADER: ConfigRecord(header)})
     if reply.rows is not None:
-        content[_ROWS] = _arrays(reply.rows)
+        content[_ROWS] = array_record(reply.rows)
     if reply.weights is not None:
-        content[_WEIGHTS] = _arrays(reply.weights)
+        content[_WEIGHTS] = array_record(reply.weights)
     measured: dict[str, npt.NDArray[Any]] = {}
     if reply.test_logits is not None:
         measured["logits"] = reply.test_logits
@@ -267,7 +255,7 @@ def reply_to_records(reply: TrainReply | Absence) -> RecordDict:
         rows = reply.test_rows
         measured |= {"keys": rows.keys_N, "values": rows.values_ND, "weights": rows.weights_N}
     if measured:
-        content[_EVALUATION] = _arrays(measured)
+        content[EVALUATION] = array_record(measured)
     return content
 
 
@@ -289,14 +277,14 @@ def reply_from_records(content: RecordDict) -> TrainReply | Absence:
         return absence
     version = _field(content, "version", str)
     check_version(version)
-    measured = _arrays_of(content, _EVALUATION) if _EVALUATION in content else {}
+    measured = arrays_of(content, EVALUATION) if EVALUATION in content else {}
     return TrainReply(
         client=client,
         server_round=_field(content, "server_round", int),
         public_digest=_field(content, "public_digest", str),
         metrics=_metrics(content),
-        rows=_arrays_of(content, _ROWS) if _ROWS in content else None,
-        weights=_arrays_of(content, _WEIGHTS) if _WEIGHTS in content else None,
+        rows=arrays_of(content, _ROWS) if _ROWS in content else None,
+        weights=arrays_of(content, _WEIGHTS) if _WEIGHTS in content else None,
         test_logits=cast("FloatArray | None", measured.get("logits")),  # its dtype is checked where it is used
         test_rows=_rows(measured) if "values" in measured else None,
         based_on=_field(content, "based_on", int),
@@ -307,9 +295,9 @@ def reply_from_records(content: RecordDict) -> TrainReply | Absence:
 def _rows(arrays: Mapping[str, npt.NDArray[Any]]) -> Rows:
     for name in ("keys", "weights"):
         if name not in arrays:
-            raise PayloadError("missing", f"no array {name!r} in record {_EVALUATION!r}")
+            raise PayloadError("missing", f"no array {name!r} in record {EVALUATION!r}")
     if arrays["keys"].dtype != np.int64:
-        raise PayloadError("dtype", f"keys in record {_EVALUATION!r} are {arrays['keys'].dtype}; int64")
+        raise PayloadError("dtype", f"keys in record {EVALUATION!r} are {arrays['keys'].dtype}; int64")
     return Rows(arrays["keys"], arrays["values"], arrays["weights"])
 
 
@@ -321,32 +309,6 @@ def check_version(version: str) -> None:
     """
     if version != __version__:
         raise PayloadError("version", f"the peer runs fedkd {version}, this side {__version__}; both must be equal")
-
-
-def _arrays(arrays: Arrays) -> ArrayRecord:
-    return ArrayRecord({key: Array(np.asarray(array, order="C")) for key, array in arrays.items()})
-
-
-def _array(content: RecordDict, record: str, key: str) -> npt.NDArray[Any]:
-    try:
-        array = content.array_records[record][key]
-    except KeyError as cause:
-        raise PayloadError("missing", f"no array {key!r} in record {record!r}") from cause
-    return _numpy(array, f"{record}/{key}")
-
-
-def _numpy(array: Array, name: str) -> npt.NDArray[Any]:
-    try:
-        values = array.numpy()
-    except Exception as cause:  # the parser of NumPy's format raises many types on hostile bytes
-        raise PayloadError("malformed", f"array {name!r} cannot be read ({cause})") from cause
-    if not isinstance(values, np.ndarray):
-        raise PayloadError("malformed", f"array {name!r} cannot be read (an archive, not an array)")
-    return values
-
-
-def _arrays_of(content: RecordDict, record: str) -> Weights:
-    return {key: _numpy(array, f"{record}/{key}") for key, array in content.array_records[record].items()}
 
 
 def _metrics(content: RecordDict) -> ClientMetrics:
@@ -368,18 +330,3 @@ def _metrics(content: RecordDict) -> ClientMetrics:
 
 def _field(content: RecordDict, key: str, kind: type[T]) -> T:
     return field_of(content, _HEADER, key, kind)
-
-
-def field_of(content: RecordDict, record: str, key: str, kind: type[T]) -> T:
-    """Read one field of a configuration record.
-
-    Raises:
-        PayloadError: it is missing, or of another type.
-    """
-    fields = content.config_records.get(record)
-    if fields is None or key not in fields:
-        raise PayloadError("missing", f"no field {key!r} in record {record!r}")
-    value = fields[key]
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise PayloadError("malformed", f"{record} field {key!r} is {value!r:.100}; a {kind.__name__}")
-    return value

@@ -29,7 +29,7 @@ def check_models(config: ExperimentConfig, method: Method, workspace: Workspace)
     built = {name: workspace.build_model(name, config.run.seed) for name in sorted({*clients, student.model})}
     kept = method.server_models(student.model, clients)
     not_replaced = sorted(set(clients) - set(kept if method.adopts == "model" else ()))
-    for objective, learners in ((student.objective, kept), (local.objective, not_replaced)):
+    for objective, learners in ((student.objective, kept if method.distils else ()), (local.objective, not_replaced)):
         if learners:
             objective.soft_loss()
         names = student_taps(relation_terms(objective.terms))

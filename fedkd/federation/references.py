@@ -121,6 +121,8 @@ def _curve(
             config.training,
             num_classes=workspace.data.num_classes,
             seed=derive_seed(config.run.seed, *stream, "round", server_round, "training"),
+            server_round=server_round,
+            num_rounds=config.run.rounds,
         )
         logits_NC = predict_logits(model, workspace.test_inputs)
         accuracies.append(score(logits_NC, labels_N).accuracy)

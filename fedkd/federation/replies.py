@@ -13,14 +13,8 @@ from flwr.app import Message
 from fedkd.aggregation import Weights
 from fedkd.config.experiment import ExperimentConfig
 from fedkd.errors import PayloadError, PublicSetMismatchError
-from fedkd.federation.messages import (
-    Absence,
-    TrainReply,
-    content_of,
-    evaluation_bytes,
-    payload_bytes,
-    reply_from_records,
-)
+from fedkd.federation.messages import Absence, TrainReply, content_of, reply_from_records
+from fedkd.federation.record_fields import evaluation_bytes, payload_bytes
 from fedkd.federation.seams import honest_seam
 from fedkd.federation.weights import check_weights, load_weights
 from fedkd.federation.workspace import Workspace

@@ -26,9 +26,18 @@ from fedkd.federation.weights import check_weights, read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Contribution, Method
 from fedkd.payload import Arrays, Rows
-from fedkd.records import ClientScores, Confusion, Distillation, StudentScore, TeacherScore, TemperatureChoice
+from fedkd.records import (
+    ClientScores,
+    Confusion,
+    Distillation,
+    PrivacyEvent,
+    StudentScore,
+    TeacherScore,
+    TemperatureChoice,
+)
 from fedkd.seeding import derive_seed, numpy_rng
 from fedkd.training.evaluation import agreement, confusion
+from fedkd.training.metrics import measure
 from fedkd.types import FloatArray, IntArray
 
 
@@ -43,6 +52,7 @@ class Outcome:
     temperature_choice: TemperatureChoice | None = None
     agreement: float | None = None
     confusion: Confusion | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     arrays: RoundArrays | None = None
 
@@ -155,6 +165,15 @@ class Server:
             evaluate=self._config.evaluates_clients(server_round) and rows_travel,
             used_round=used_round,
             setting=self._temperature.chosen,
+        )
+
+    def privacy_events(self, asked_N: IntArray) -> tuple[PrivacyEvent, ...]:
+        """What the steps of the payload do for the privacy of each client that answers."""
+        upload = self._method.rows_upload
+        if upload is None:
+            return ()
+        return self._seam.events(
+            upload.spec(self._workspace.data.num_classes, self._config.payload.bound), len(asked_N)
         )
 
     def tells_apart(self, client: int) -> bool:
@@ -282,7 +301,9 @@ class Server:
     def _distil(self, outcome: Outcome, server_round: int, teacher: Rows) -> None:
         seed = derive_seed(self._config.run.seed, "server", "round", server_round, "distillation")
         student, reports = self._config.student.model, {}
-        task = DistillationTask(self._config, student, self._models[student], teacher.keys_N, teacher.values_ND, seed)
+        task = DistillationTask(
+            self._config, student, self._models[student], teacher.keys_N, teacher.values_ND, seed, server_round
+        )
         outcome.temperature_choice = self._temperature.choose(server_round, task)
         task = replace(task, config=self._temperature.config)
         for architecture in list(self._models) if self._method.distils == "all" else [student]:
@@ -309,9 +330,11 @@ class Server:
         if (weights := self.student_weights) is not None:
             (student_MC,) = predict(self._executor, self._config, [(self._config.student.model, weights)])
             outcome.student = score_student(student_MC, labels_M)
+            outcome.metrics |= measure(self._config.run.metrics, "student", student_MC, labels_M)
         teacher_MC = complete_logits(test, len(labels_M), self._workspace.data.num_classes)
         if teacher_MC is not None:
             outcome.ensemble_teacher = score_teacher(teacher_MC, labels_M)
+            outcome.metrics |= measure(self._config.run.metrics, "ensemble_teacher", teacher_MC, labels_M)
         if student_MC is not None and teacher_MC is not None:
             outcome.agreement = agreement(student_MC, teacher_MC)
         if is_last:

@@ -34,7 +34,7 @@ class ModelState:
 
 @dataclass(frozen=True)
 class DistillationTask:
-    """Distil a teacher's logits [N, C] on the public samples `indices_N` into a model."""
+    """Distil a teacher's logits [N, C] on the public samples `indices_N` into a model, in one of the rounds."""
 
     config: ExperimentConfig
     architecture: str
@@ -42,6 +42,7 @@ class DistillationTask:
     indices_N: IntArray
     teacher_NC: FloatArray
     seed: int
+    server_round: int = 1
 
     def __call__(self, exchange: Exchange) -> tuple[ModelState, Distillation]:
         """Do this worker's part; every worker ends with the same model.
@@ -55,7 +56,8 @@ class DistillationTask:
         kept = student.optimizer_state == "kept"
         distiller = Distiller(model, student, keep_optimizer=kept, shards=student.shards, exchange=exchange)
         distiller.load_optimizer_state(self.state.optimizer)
-        report = distiller.distil(workspace.public_batch(self.indices_N, self.teacher_NC), self.seed)
+        public = workspace.public_batch(self.indices_N, self.teacher_NC)
+        report = distiller.distil(public, self.seed, self.server_round, self.config.run.rounds)
         return ModelState(read_weights(model), distiller.optimizer_state()), report
 
 

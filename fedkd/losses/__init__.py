@@ -11,6 +11,7 @@ from fedkd.losses.kd import (
     logit_mse_loss,
     reverse_kd_loss,
 )
+from fedkd.losses.local import cross_entropy
 from fedkd.losses.relational import (
     angle_loss,
     distance_loss,
@@ -29,6 +30,7 @@ __all__ = [
     "attention_map",
     "attention_matrix_loss",
     "class_log_prior",
+    "cross_entropy",
     "distance_loss",
     "distillation_loss",
     "hint_loss",

@@ -7,9 +7,9 @@ import torch.nn.functional as F  # noqa: N812 (the name every PyTorch reader kno
 from torch import Tensor
 
 
-def class_log_prior(labels_N: Tensor, num_classes: int, eps: float = 0.01) -> Tensor:
-    """Return log(share of each class + eps), shape [C]; `eps` keeps absent classes finite."""
-    counts_C = torch.bincount(labels_N, minlength=num_classes).float()
+def class_log_prior(counts_C: Tensor, eps: float = 0.01) -> Tensor:
+    """Return log(share of each class + eps), float32 [C], from counts of samples; `eps` keeps absent classes finite."""
+    counts_C = counts_C.float()
     return (counts_C / counts_C.sum() + eps).log()
 
 

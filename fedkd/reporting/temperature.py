@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedkd.records import RunRecord, TemperatureChoice, TemperatureTrial
-from fedkd.reporting.formatting import number, percent
+from fedkd.reporting.formatting import MISSING, number, percent
 from fedkd.reporting.lines import Axis, Line, line_plot
 from fedkd.reporting.plot import Plot, stroke
 from fedkd.reporting.text_table import TextTable
@@ -54,13 +54,13 @@ def temperature_rows(choice: TemperatureChoice) -> list[tuple[str, ...]]:
 
 def temperature_table(choice: TemperatureChoice) -> Table:
     """Return the trials as a table for the terminal; columns that need labels are left out without them."""
-    head, rows = _shown(choice)
-    trials = Table(title=Text(f"{choice.samples} held-out samples"), title_justify="left")
-    for name in head:
-        trials.add_column(name, justify="left" if name == "verdict" else "right")
-    for row in rows:
-        trials.add_row(*row, style="bold" if row[-1] == "chosen" else "")
-    return trials
+    shown = _trials(choice)
+    table = Table(title=Text(f"{choice.samples} held-out samples"), title_justify="left")
+    for name, kind in zip(shown.head, shown.kinds, strict=True):
+        table.add_column(name, justify="right" if kind == "n" else "left")
+    for row in shown.rows:
+        table.add_row(*row, style="bold" if row[-1] == "chosen" else "")
+    return table
 
 
 def temperature_choices(run: RunRecord) -> list[tuple[int, TemperatureChoice]]:
@@ -95,7 +95,7 @@ def temperature_summary(run: RunRecord) -> TemperatureSummary | None:
     if not choices:
         return None
     server_round, last = choices[-1]
-    head, rows = _shown(last)
+    trials = _trials(last)
     earlier = tuple(
         (str(number), f"{each.temperature:g}", f"{each.alpha:g}", each.why) for number, each in choices[:-1]
     )
@@ -103,17 +103,18 @@ def temperature_summary(run: RunRecord) -> TemperatureSummary | None:
         server_round=server_round,
         lines=temperature_lines(last),
         caption=f"Round {server_round}: {last.samples} held-out samples",
-        trials=TextTable(tuple(head), tuple(rows), "n" * (len(head) - 1) + "t"),
-        chosen=next(index for index, row in enumerate(rows) if row[-1] == "chosen"),
+        trials=trials,
+        chosen=next(index for index, row in enumerate(trials.rows) if row[-1] == "chosen"),
         earlier=TextTable(("Round", "T", "alpha", "Why"), earlier, "nnnt"),
     )
 
 
-def _shown(choice: TemperatureChoice) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Head and rows without the columns that need labels where there are none."""
+def _trials(choice: TemperatureChoice) -> TextTable:
+    """The trials without the columns that need labels, where there are no labels."""
     rows = temperature_rows(choice)
-    kept = [column for column in range(len(HEAD)) if choice.labelled or any(row[column] != "–" for row in rows)]
-    return [HEAD[column] for column in kept], [tuple(row[column] for column in kept) for row in rows]
+    kept = [column for column in range(len(HEAD)) if choice.labelled or any(row[column] != MISSING for row in rows)]
+    shown = tuple(tuple(row[column] for column in kept) for row in rows)
+    return TextTable(tuple(HEAD[column] for column in kept), shown, "n" * (len(kept) - 1) + "t")
 
 
 def temperature_lines(choice: TemperatureChoice) -> list[str]:

@@ -131,7 +131,7 @@ ELEMENTS = """
 {% endmacro %}
 
 {% macro columns(plots, captions) %}
-{# The same side by side where there is room. #}
+{# The same side by side, if the page is wide enough. #}
 {% if captions|select("in", plots)|list %}
 <div class="columns">{{ figures(plots, captions) }}</div>
 {% endif %}

@@ -33,8 +33,8 @@ class Progress:
 
     Args:
         name: of the run folder.
-        state: its rounds are going, its baselines are being trained, or no process is at it any more: `over` where
-            all its rounds are, else `stopped`.
+        state: `running` or `training baselines` while a process writes the folder; then `over` if all rounds are
+            over, else `stopped`.
         rounds: of the whole run.
         history: the rounds that are over.
     """
@@ -77,7 +77,7 @@ def look(store: RunStore) -> Progress:
 def watch(
     store: RunStore, console: Console, interval: float = 1.0, sleep: Callable[[float], None] = time.sleep
 ) -> Progress:
-    """Show a run until no process is at it any more; returns its last state.
+    """Show a run until no process writes its folder any more; return its last state.
 
     On a terminal the picture is drawn anew in place; elsewhere each round is one line, printed once.
 

@@ -14,8 +14,23 @@ from fedkd.federation.messages import TRAIN, instruction_from_records
 from fedkd.federation.secure.messages import has_request, request_from_records
 from fedkd.flower.app_bundle import bundle_hash
 from fedkd.methods import Method
+from fedkd.payload.rows import CLASS_STATISTICS
 from fedkd.site.settings import PolicyConfig, SiteConfig
 from fedkd.site.state import Usage
+
+FREE_TEXTS = frozenset(
+    {
+        "run.output",
+        "run.name",
+        "run.device",
+        "ray.address",
+        "data.root",
+        "data.classes",
+        "data.public.root",
+        "secure_aggregation.identities",
+    }
+)
+"""Keys whose text may hold a colon and names no code. Of every other key a site takes a colon for an import path."""
 
 
 def check_bundle(policy: PolicyConfig, content: bytes) -> None:
@@ -46,18 +61,19 @@ def check_own_code(experiment: object) -> None:
         values = json.loads(experiment) if isinstance(experiment, str) else None
     except ValueError:
         values = None
-    for key, value in _names(values):
-        if isinstance(value, str) and ":" in value:
-            raise PolicyError("own_code", f"{key} = {value!r} is an import path; a site runs only code of fedkd")
+    for key, text in _texts(values):
+        if ":" in text and key not in FREE_TEXTS:
+            raise PolicyError("own_code", f"{key} = {text!r} is an import path; a site runs what fedkd brings")
 
 
-def _names(values: object) -> Iterator[tuple[str, object]]:
-    for key in ("method.name", "student.model", "clients.models", "data.source", "data.public.source"):
-        value: object = values
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        for each in value if isinstance(value, list) else [value]:
-            yield key, each
+def _texts(value: object, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a nested configuration, with its dotted path; texts of a list have that of the list."""
+    if isinstance(value, str):
+        yield key, value
+    for name, inner in value.items() if isinstance(value, Mapping) else ():
+        yield from _texts(inner, f"{key}.{name}".strip("."))
+    for inner in value if isinstance(value, list) else ():
+        yield from _texts(inner, key)
 
 
 def check_experiment(site: SiteConfig, config: ExperimentConfig, method: Method) -> None:
@@ -75,6 +91,10 @@ def check_experiment(site: SiteConfig, config: ExperimentConfig, method: Method)
         raise PolicyError(
             "allow_weights", f"{method.name} sends the weights of the model; this site does not allow that"
         )
+    if reveals(config, method) == CLASS_STATISTICS and not policy.allow_class_statistics:
+        raise PolicyError(
+            "allow_class_statistics", f"{method.name} sends statistics of each class; this site does not allow that"
+        )
     if (policy.require_secure_aggregation or policy.minimum_cohort) and not secure.enabled:
         rule = "require_secure_aggregation" if policy.require_secure_aggregation else "minimum_cohort"
         raise PolicyError(rule, "the server would see each client's answer; secure_aggregation.enabled must be true")
@@ -85,6 +105,12 @@ def check_experiment(site: SiteConfig, config: ExperimentConfig, method: Method)
     if secure.minimum_cohort < policy.minimum_cohort:
         asked = f"secure_aggregation.minimum_cohort is {secure.minimum_cohort}"
         raise PolicyError("minimum_cohort", f"{asked}; at least {policy.minimum_cohort}")
+
+
+def reveals(config: ExperimentConfig, method: Method) -> str:
+    """What a client's rows say of its private data; nothing where it sends none."""
+    upload = method.rows_upload
+    return "" if upload is None else upload.spec(2, config.payload.bound).reveals
 
 
 def what_is_asked(message: Message) -> tuple[int | None, int]:

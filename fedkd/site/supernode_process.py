@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fedkd.engines.flower import free_port
 from fedkd.flower.internals import RUNTIME_ENVIRONMENT
+from fedkd.flower.ports import free_port
 from fedkd.site.settings import SiteConfig
 
 _PROGRAM = "fedkd.flower.supernode_patches"

@@ -1,4 +1,6 @@
-"""Reading and writing single files of a run folder: whole or not at all, and every failure a `RunFolderError`."""
+"""Reading, writing and locking single files of a run folder. A file is whole or absent; all failures are
+`RunFolderError`s.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +8,24 @@ import contextlib
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tomli_w
-from filelock import FileLock, Timeout
+from filelock import FileLock, Timeout, lock_descriptor
 from pydantic import ValidationError
 
 from fedkd.errors import RunFolderError
 from fedkd.records import Record
 
 RecordT = TypeVar("RecordT", bound=Record)
+
+READER_SECONDS = 0.5
+"""How long a writer waits for a lock at least: a reader may have taken it for an instant (see `is_locked`)."""
+
+_READER_TRIES, _READER_PAUSE = 3, 0.02
 
 
 @contextlib.contextmanager
@@ -55,12 +63,12 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, lock_path: Path, patience: float = -1) -> Iterator[None]:
-    """Be the only process that writes `path` while the block runs; the right is lost with the process, however it ends.
+    """Be the only process that writes `path` while the block runs. The lock ends with the process, however that ends.
 
     Args:
-        path: what is written.
-        lock_path: the lock file, in a folder that is there.
-        patience: seconds to wait for another process; below 0, as long as it takes.
+        path: the file or folder that is written.
+        lock_path: the lock file; it and its folder are made where they are missing.
+        patience: seconds to wait for another process; below 0, without a limit.
 
     Raises:
         RunFolderError: another process still holds the lock, or the lock file cannot be made.
@@ -77,6 +85,25 @@ def locked(path: Path, lock_path: Path, patience: float = -1) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_locked(lock_path: Path) -> bool:
+    """Return whether a process holds a lock file locked. The caller needs no right to write.
+
+    It takes the lock for an instant itself; because another caller may do so at the same time, it tries three times.
+
+    Raises:
+        RunFolderError: the lock file cannot be read.
+    """
+    with naming_failures("read", lock_path):
+        if not lock_path.exists():
+            return False
+        with lock_path.open("rb") as file:
+            for _ in range(_READER_TRIES):
+                if lock_descriptor(file.fileno(), blocking=False):
+                    return False  # closing the file frees the lock
+                time.sleep(_READER_PAUSE)
+    return True
 
 
 def read_bytes(path: Path) -> bytes:

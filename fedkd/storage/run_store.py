@@ -10,11 +10,12 @@
     arrays/               what clients sent and the teacher, by round, where `run.save` asks; see `round_arrays`
     plots/*.svg  report.html  tensorboard/
     snapshots/            what resuming needs, while rounds are left; see `snapshots`
+    .lock                 locked by the process that writes the folder
 
 Guarantees:
     - Two runs never share a folder.
     - Every file but `rounds.jsonl` is whole or absent; `rounds.jsonl` grows by whole lines (see `round_log`).
-    - One process at a time writes: it holds the folder locked, and loses the lock when it ends, however it ends.
+    - One process at a time writes: it holds the folder locked, and the lock ends with the process, however that ends.
     - A run that is still going, or was stopped, can be read: all but `run.json` is there as soon as it is known.
 """
 
@@ -36,8 +37,17 @@ import numpy.typing as npt
 from fedkd.errors import RunFolderError
 from fedkd.records import PartitionRecord, RoundRecord, RunRecord
 from fedkd.storage import round_log, tensors
-from fedkd.storage.files import naming_failures, read_bytes, read_json_object, read_record, to_toml, write_atomically
-from fedkd.storage.folder_lock import is_locked, locked
+from fedkd.storage.files import (
+    READER_SECONDS,
+    is_locked,
+    locked,
+    naming_failures,
+    read_bytes,
+    read_json_object,
+    read_record,
+    to_toml,
+    write_atomically,
+)
 from fedkd.storage.round_arrays import RoundArraysStore
 from fedkd.storage.snapshots import SnapshotStore
 
@@ -67,6 +77,7 @@ class RunStore:
         self.report_path = path / "report.html"
         self.tensorboard_path = path / "tensorboard"
         self.arrays = RoundArraysStore(path / "arrays")
+        self.lock_path = path / ".lock"
         self.snapshots = SnapshotStore(path / "snapshots")
 
     @classmethod
@@ -108,14 +119,14 @@ class RunStore:
         """Keep other processes from writing while the block runs.
 
         Raises:
-            RunFolderError: another process is at it.
+            RunFolderError: another process is writing, or the folder cannot be written.
         """
-        return locked(self.path)
+        return locked(self.path, self.lock_path, patience=READER_SECONDS)
 
     @property
     def is_being_written(self) -> bool:
-        """Whether a process is at it: it holds the folder locked."""
-        return is_locked(self.path)
+        """Whether a process is writing the folder: it holds the folder locked."""
+        return is_locked(self.lock_path)
 
     @property
     def finished(self) -> bool:

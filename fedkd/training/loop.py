@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
-from fedkd.losses import class_log_prior, logit_adjusted_cross_entropy
 from fedkd.seeding import derive_seed, isolated_torch_rng
 from fedkd.training.config import OptimizerSection, TrainingConfig
-from fedkd.training.local_terms import LocalBatch, LocalTerm, ToldRows
+from fedkd.training.local_objective import LocalObjective
+from fedkd.training.local_terms import LocalTerm, ToldRows
+from fedkd.training.optimizers import make_optimizer
+from fedkd.training.schedules import make_schedule, round_factor
 
 BatchLoss = Callable[[Tensor], Tensor]
 """Takes the indices of one batch, returns its mean loss."""
 
 Backward = Callable[[BatchLoss, Tensor], Tensor]
 """Takes a loss and the indices of one batch, leaves its gradient in the parameters, returns its value."""
-
-
-def make_optimizer(parameters: Iterator[nn.Parameter], config: OptimizerSection) -> torch.optim.Optimizer:
-    """Build the optimiser that `config` names."""
-    rate, decay = config.learning_rate, config.weight_decay
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=config.momentum, weight_decay=decay)
-    if config.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
-    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
 
 
 def batches(num_samples: int, batch_size: int, rng: torch.Generator) -> list[Tensor]:
@@ -39,6 +32,33 @@ def batches(num_samples: int, batch_size: int, rng: torch.Generator) -> list[Ten
     if len(pieces) > 1 and len(pieces[-1]) == 1:
         pieces[-2:] = [torch.cat(pieces[-2:])]
     return pieces
+
+
+def num_batches(num_samples: int, batch_size: int) -> int:
+    """Return the number of batches that `batches` makes."""
+    pieces = -(-num_samples // batch_size)
+    return pieces - (pieces > 1 and num_samples - (pieces - 1) * batch_size == 1)
+
+
+def optimizer_and_schedule(
+    model: nn.Module, config: OptimizerSection, num_samples: int, server_round: int, num_rounds: int
+) -> tuple[torch.optim.Optimizer, LRScheduler | None]:
+    """Make a new optimiser for one call, at the learning rate of its round, and the schedule of its steps.
+
+    Args:
+        model: what it changes.
+        config: epochs, batches, optimiser and schedules.
+        num_samples: of one epoch.
+        server_round: from 1.
+        num_rounds: of the whole federation.
+
+    Raises:
+        ConfigError: a factory or schedule behind an import path that fails, or returns something else.
+    """
+    factor = round_factor(config.round_schedule, server_round, num_rounds)
+    optimizer = make_optimizer(model.parameters(), config, factor)
+    num_steps = config.epochs * num_batches(num_samples, config.batch_size)
+    return optimizer, make_schedule(config.schedule, optimizer, num_steps)
 
 
 def backward_whole(loss_of_batch: BatchLoss, indices: Tensor) -> Tensor:
@@ -56,8 +76,9 @@ def run_epoch(
     *,
     max_grad_norm: float = 0.0,
     backward: Backward = backward_whole,
+    schedule: LRScheduler | None = None,
 ) -> float:
-    """Step once per batch; return the mean loss per sample, as seen while stepping."""
+    """Step once per batch, schedule after optimiser; return the mean loss per sample, as seen while stepping."""
     model.train()
     total, count = torch.zeros(()), 0
     for indices in index_batches:
@@ -66,6 +87,8 @@ def run_epoch(
         if max_grad_norm > 0:
             nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
         optimizer.step()
+        if schedule is not None:
+            schedule.step()
         total += loss.cpu() * len(indices)
         count += len(indices)
     return float(total) / max(count, 1)
@@ -81,37 +104,35 @@ def train_supervised(
     seed: int,
     terms: Sequence[LocalTerm] = (),
     told: ToldRows | None = None,
+    server_round: int = 1,
+    num_rounds: int = 1,
 ) -> list[float]:
-    """Train `model` in place with cross-entropy on labelled samples.
+    """Train `model` in place on labelled samples.
 
     Args:
-        model: maps [N, C, H, W] float images to [N, classes] logits.
+        model: maps [N, C, H, W] float images, or [N, L] tokens, to [N, classes] logits.
         images_NCHW: all samples, on the model's device.
         labels_N: their classes.
-        config: epochs, batches, optimiser, logit adjustment. The optimiser starts fresh at each call.
+        config: epochs, batches, optimiser, schedules, loss, augmentations, terms. The optimiser starts fresh at each
+            call.
         num_classes: number of classes of the problem, of which these samples may show few.
-        seed: of the order of the samples and of dropout layers.
-        terms: further losses.
-        told: rows.
+        seed: of the order of the samples, of augmentations and of dropout layers.
+        terms: what the method adds to the loss, after the terms of the section.
+        told: rows that the server sent, for terms that need some.
+        server_round: from 1, for the schedule over rounds.
+        num_rounds: of the whole federation.
 
     Returns:
         The mean loss of each epoch.
+
+    Raises:
+        ConfigError: a part behind an import path that fails, or returns what it must not.
+        DataError: an augmentation of images, and samples that are none.
     """
-    log_prior_C = class_log_prior(labels_N, num_classes, config.logit_adjustment_eps)
-    start = {name: p.detach().clone() for name, p in model.named_parameters()} if terms else {}
-
-    def loss_of_batch(indices: Tensor) -> Tensor:
-        logits_NC = model(images_NCHW[indices])
-        smoothing = config.label_smoothing
-        if config.logit_adjustment:
-            loss = logit_adjusted_cross_entropy(logits_NC, labels_N[indices], log_prior_C, smoothing)
-        else:
-            loss = nn.functional.cross_entropy(logits_NC, labels_N[indices], label_smoothing=smoothing)
-        for term in terms:
-            loss = loss + term(LocalBatch(model, images_NCHW[indices], labels_N[indices], logits_NC, start, told))
-        return loss
-
-    optimizer = make_optimizer(model.parameters(), config)
+    objective = LocalObjective(
+        model, images_NCHW, labels_N, config, num_classes=num_classes, seed=seed, terms=terms, told=told
+    )
+    optimizer, schedule = optimizer_and_schedule(model, config, len(labels_N), server_round, num_rounds)
     rng = torch.Generator().manual_seed(derive_seed(seed, "order"))
     with isolated_torch_rng(derive_seed(seed, "layers")):
         return [
@@ -119,8 +140,9 @@ def train_supervised(
                 model,
                 optimizer,
                 batches(len(labels_N), config.batch_size, rng),
-                loss_of_batch,
+                objective,
                 max_grad_norm=config.max_grad_norm,
+                schedule=schedule,
             )
             for _ in range(config.epochs)
         ]

@@ -1,4 +1,4 @@
-"""What every aggregator keeps, and what those that call themselves `sum_decomposable` keep besides."""
+"""What every aggregator keeps, and what those that need only sums keep besides."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import log_softmax, softmax
 
-from fedkd.aggregation import AGGREGATORS, MeanAggregator
+from fedkd.aggregation import AGGREGATORS, MeanAggregator, Stack
 from fedkd.errors import PayloadError
+from fedkd.payload import Rows
 from fedkd.seeding import numpy_rng
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -19,8 +20,8 @@ SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(2, 6))
 every_aggregator = pytest.mark.parametrize("aggregator", [kind() for kind in AGGREGATORS.values()], ids=AGGREGATORS)
 every_sum = pytest.mark.parametrize(
     "aggregator",
-    [kind() for kind in AGGREGATORS.values() if kind.sum_decomposable],
-    ids=[name for name, kind in AGGREGATORS.items() if kind.sum_decomposable],
+    [kind() for kind in AGGREGATORS.values() if kind.needs == "sum"],
+    ids=[name for name, kind in AGGREGATORS.items() if kind.needs == "sum"],
 )
 property_test = settings(deadline=None, max_examples=20)
 
@@ -97,7 +98,7 @@ def test_no_samples_make_no_answers(aggregator):
 @every_aggregator
 @pytest.mark.parametrize("shape", [(3, 4), (4,), (), (1, 2, 3, 4), (0, 2, 3), (2, 3, 0), (2, 3, 1)], ids=str)
 def test_wrong_shapes_are_refused(aggregator, shape):
-    with pytest.raises(PayloadError, match="classes ≥ 2") as refusal:
+    with pytest.raises(PayloadError, match="values ≥ 2") as refusal:
         aggregator(np.zeros(shape, np.float32))
     assert refusal.value.reason == "shape"
 
@@ -107,14 +108,53 @@ def test_wrong_shapes_are_refused(aggregator, shape):
 def test_one_number_that_is_not_finite_is_enough_to_refuse(aggregator, bad):
     logits_KNC = np.zeros((3, 4, 5), np.float32)
     logits_KNC[2, 3, 4] = bad
-    with pytest.raises(PayloadError, match="only finite logits") as refusal:
+    with pytest.raises(PayloadError, match="only finite values") as refusal:
         aggregator(logits_KNC)
     assert refusal.value.reason == "not_finite"
 
 
 @every_aggregator
-def test_only_sums_call_themselves_decomposable(aggregator):
-    assert aggregator.sum_decomposable == isinstance(aggregator, MeanAggregator)
+def test_only_means_need_no_more_than_sums(aggregator):
+    assert (aggregator.needs == "sum") == isinstance(aggregator, MeanAggregator)
+
+
+def stacked(values_KND, weights_KN):
+    """Rows of clients 0, 1, … for keys 3, 4, …; those of weight 0 are missing."""
+    keys_N = np.arange(3, 3 + values_KND.shape[1])
+    rows = {
+        client: Rows.of(keys_N[weights_N > 0], values_ND[weights_N > 0], weights_N[weights_N > 0])
+        for client, (values_ND, weights_N) in enumerate(zip(values_KND, weights_KN, strict=True))
+    }
+    return Stack.of(rows, keys_N)
+
+
+@every_aggregator
+def test_a_client_without_a_row_for_a_key_has_no_say_there(aggregator):
+    """A key that nobody answered is absent; one that a single client answered is that client's."""
+    logits_KNC = numpy_rng(0, "logits").normal(scale=5, size=(3, 4, 3)).astype(np.float32)
+    weights_KN = np.array([[1, 0, 1, 0], [1, 0, 0, 0], [1, 0, 0, 1]])
+    teacher = aggregator.combine(stacked(logits_KNC, weights_KN))
+    assert teacher.keys_N.tolist() == [3, 5, 6]
+    expected_NC = [aggregator(logits_KNC)[0], aggregator(logits_KNC[:1])[2], aggregator(logits_KNC[2:])[3]]
+    np.testing.assert_allclose(teacher.values_ND, expected_NC, rtol=1e-6)
+
+
+@every_aggregator
+def test_a_rule_changes_no_state_and_serves_other_keys(aggregator):
+    """What is only measured moves nothing that learns."""
+    logits_KNC = numpy_rng(0, "logits").normal(scale=5, size=(3, 4, 3)).astype(np.float32)
+    rule, state = aggregator.fit(stacked(logits_KNC, np.ones((3, 4))), aggregator.initial(range(3)))
+    before = {name: array.copy() for name, array in state.items()}
+    np.testing.assert_allclose(rule(stacked(logits_KNC[:, :2], np.ones((3, 2)))).values_ND, aggregator(logits_KNC)[:2])
+    assert all(np.array_equal(state[name], before[name]) for name in before)
+
+
+@every_sum
+def test_weights_of_rows_weigh_the_mean(aggregator):
+    """A client of weight 1 beside two of weight 1/2 counts as it would beside one client twice, each half."""
+    logits_KNC = numpy_rng(0, "logits").normal(scale=5, size=(2, 4, 3)).astype(np.float32)
+    doubled = aggregator.combine(stacked(logits_KNC[[0, 1, 1]], np.array([[1.0] * 4, [0.5] * 4, [0.5] * 4])))
+    np.testing.assert_allclose(doubled.values_ND, aggregator(logits_KNC), rtol=1e-5)
 
 
 @every_sum

@@ -23,8 +23,10 @@ OWN_METHOD = '''
 
 from pydantic import Field
 
-from fedkd.aggregation import entropy_reduction, make_aggregator
+from fedkd.aggregation import make_aggregator
 from fedkd.methods.base import Method, MethodConfig, previous_weights
+from fedkd.methods.refinements import EntropyReduction
+from fedkd.methods.uploads import PublicLogits
 
 
 class DsFlConfig(MethodConfig):
@@ -37,12 +39,12 @@ def build(config: DsFlConfig) -> Method:
     """Clients and server learn from the sharpened mean of probabilities."""
     return Method(
         name="ds-fl",
-        sends="logits",
-        adopts="consensus",
+        uploads=(PublicLogits(),),
         aggregate=make_aggregator("mean_probabilities"),
-        sharpen=entropy_reduction(config.era_temperature),
+        refine=(EntropyReduction(config.era_temperature),),
         start=previous_weights,
-        distils=True,
+        distils="student",
+        adopts="soft_labels",
     )
 '''
 METHODS = (*available_methods(), "own_dsfl:build")
@@ -118,7 +120,7 @@ class TestMethod:
             assert record.replied == (0, 1, 2)
             assert (record.student.accuracy is None) == (parts.start is None)
             assert (record.ensemble_teacher.accuracy is None) == (parts.aggregate is None)
-            assert (record.distillation is None) != parts.distils
+            assert (record.distillation is None) == (parts.distils == "nothing")
             assert record.clients.mean_accuracy is not None
             assert record.clients.worst_accuracy is not None
             assert record.clients.worst_accuracy <= record.clients.mean_accuracy
@@ -129,7 +131,7 @@ class TestMethod:
     ) -> None:
         """Bytes up are three clients' logits on 40 samples of 10 classes, or their weights, plus array headers."""
         logits, weights = 40 * 10 * 4, (64 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10) * 4
-        arrays, size = (1, logits) if compose_method(config_of(method).method).sends == "logits" else (6, weights)
+        arrays, size = (6, weights) if compose_method(config_of(method).method).sends_model else (1, logits)
         assert first_run(method).history[0].bytes.up == 3 * (size + arrays * 128)
 
     def test_a_mixed_population_learns_together(self, method: str) -> None:

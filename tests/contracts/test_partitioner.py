@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import get_args
 
 import datasets
 import numpy as np
@@ -12,15 +11,14 @@ from flwr_datasets import partitioner as flower
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from fedkd.data.config import PartitionConfig, PartitionKind
+from fedkd.data.config import PARTITION_KINDS, PartitionConfig
 from fedkd.data.partition import partition
 from fedkd.errors import PartitionError
 from fedkd.seeding import derive_seed
 
-KINDS = get_args(PartitionKind)
 NUM_CLASSES = 4
 
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind = pytest.mark.parametrize("kind", PARTITION_KINDS)
 few_examples = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

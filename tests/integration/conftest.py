@@ -17,12 +17,13 @@ from flwr.app import Message
 
 from fedkd.config.experiment import ExperimentConfig, parse_config
 from fedkd.engines import LocalGrid, process_guard
-from fedkd.engines.flower import answers, free_port, guarded, runtime_environment
+from fedkd.engines.absence import app as client_app
+from fedkd.engines.flower import answers, guarded, runtime_environment
 from fedkd.engines.simulation import run_apps
-from fedkd.federation.client_app import app as client_app
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
 from fedkd.flower.app_bundle import EXPERIMENT_KEY
+from fedkd.flower.ports import free_port
 
 Tamper = Callable[[int, Message], Message | None]
 """(client, its reply) -> what the server gets instead; `None` for nothing."""

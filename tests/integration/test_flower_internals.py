@@ -32,6 +32,7 @@ from flwr.supercore.superexec.run_superexec import _TASK_POLL_INTERVAL_ENV
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import http_grid
 from flwr.supernode import fleet_http_connection, start_client_internal
+from flwr.supernode.cli.flower_supernode import _parse_args_run_supernode
 from flwr.supernode.runtime import run_clientapp
 
 from fedkd.errors import ConfigError
@@ -222,6 +223,28 @@ def test_a_supernode_fetches_and_replies_by_the_functions_that_a_site_gives_its_
     assert "state.store_message(" in inspect.getsource(start_client_internal._pull_and_store_message)
     waiting = inspect.getsource(start_client_internal._push_messages)
     assert "while not (reply_messages := state.get_messages_legacy(is_reply=True)):" in waiting
+
+
+def test_flowers_own_grid_still_polls_every_three_seconds() -> None:
+    """Otherwise `PollingGrid` can go."""
+    assert "time.sleep(3)" in inspect.getsource(http_grid.HttpGrid.send_and_receive)
+
+
+def test_a_supernode_still_has_no_options_for_what_is_patched(capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise the patches of `supernode_patches` can go."""
+    with pytest.raises(SystemExit):
+        _parse_args_run_supernode().parse_args(["--help"])
+    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    assert "--superlink" in options
+    assert not [each for each in options if re.search("poll|interval|heartbeat|parent", each)]
+
+
+def test_the_logger_that_is_made_quiet_is_flowers() -> None:
+    logger = logging.getLogger(LOGGER_NAME)
+    before = logger.level
+    with internals.quiet_logger():
+        assert logger.level == logging.WARNING
+    assert logger.level == before
 
 
 def test_flower_speaks_for_nodes_that_are_gone_under_its_own_name() -> None:

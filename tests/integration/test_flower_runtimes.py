@@ -15,12 +15,13 @@ from safetensors.numpy import load_file
 
 from fedkd.config.experiment import ExperimentConfig
 from fedkd.engines import flower, process_guard
-from fedkd.engines.flower import answers, free_port, guarded, runtime_environment
+from fedkd.engines.flower import answers, guarded, runtime_environment
 from fedkd.engines.simulation import simulate
 from fedkd.errors import RoundError
 from fedkd.federation.answers import RoundArrays
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
+from fedkd.flower.ports import free_port
 from fedkd.records import RoundRecord
 
 PROJECT = Path(__file__).parents[2]

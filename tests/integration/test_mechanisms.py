@@ -209,6 +209,12 @@ def test_clients_of_another_architecture_learn_by_the_keys_of_the_last_column() 
             "no module 'heads'",
         ),
         ({"method.batch_norm_alignment": True}, ConfigError, "without batch norm"),
+        ({"student.objective.loss": "no_such_module:loss"}, ConfigError, "'no_such_module' does not import"),
+        (
+            {"method.name": "fedmd", "method.local_distillation.objective.loss": "no_such_module:loss"},
+            ConfigError,
+            "'no_such_module' does not import",
+        ),
     ],
 )
 def test_what_does_not_fit_the_models_is_refused_before_there_is_a_folder(tmp_path, keys, error, said) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from fedkd.errors import ConfigError
-from fedkd.parts import PartConfig, build_part
+from fedkd.parts import PartConfig, bind_part, build_part, find_part
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,48 @@ def test_a_part_of_another_kind_is_refused() -> None:
     with pytest.raises(ConfigError, match="a Scale; this makes a Counter"):
         build_part(part(name="collections:Counter"), {}, "key", Scale)
     assert isinstance(build_part(part(name="collections:Counter"), {}, "key", Counter), Counter)
+
+
+def scaled(value: float, /, other: float, *, factor: float = 1.0, shift: float = 0.0) -> float:
+    return (value + other) * factor + shift
+
+
+def test_a_bound_part_takes_what_its_caller_passes_and_what_the_table_says() -> None:
+    """(2 + 3)·4 + 1, the shift from the caller."""
+    bound = bind_part(part(name=f"{__name__}:scaled", factor=4.0), {}, "key", positional=2, keywords=("shift",))
+    assert bound(2.0, 3.0, shift=1.0) == 21.0
+
+
+@pytest.mark.parametrize(
+    ("values", "positional", "key", "allowed"),
+    [
+        ({"name": "scalad"}, 2, "key", "did you mean 'scaled'"),
+        ({"name": "scaled", "shift": 1.0}, 2, "key.shift", "did you mean 'factor'|not an argument"),
+        ({"name": "scaled", "other": 1.0}, 2, "key.other", "not an argument of this part"),
+        ({"name": "scaled", "factor": "x"}, 2, "key.factor", "valid number"),
+        ({"name": "scaled"}, 1, "key.other", "Field required"),
+        ({"name": "scaled"}, 3, "key", "called with 3 values by position; this takes 2"),
+        ({"name": "os:sep"}, 1, "key", "a signature"),
+    ],
+)
+def test_what_cannot_be_bound_is_named(values: dict[str, object], positional: int, key: str, allowed: str) -> None:
+    """What the caller passes is no argument of the table."""
+    with pytest.raises(ConfigError, match=allowed) as refused:
+        bind_part(part(**values), {"scaled": scaled}, "key", positional, keywords=("shift",))
+    assert refused.value.key == key
+
+
+def test_a_part_is_written_as_it_was_read() -> None:
+    """A name alone stays a name, in JSON too; what is read again is equal."""
+    for value in ("sgd", {"name": "adam", "betas": [0.9, 0.99]}):
+        read = PartConfig.model_validate(value)
+        assert read.model_dump(mode="json") == value
+        assert PartConfig.model_validate_json(read.model_dump_json()) == read
+
+
+def test_a_module_that_fails_on_import_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing runs anybody's code, which may raise anything."""
+    (tmp_path / "failing_on_import.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"a module that imports [(]ZeroDivisionError"):
+        find_part("failing_on_import:x", {}, "key")

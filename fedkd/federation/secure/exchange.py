@@ -11,15 +11,8 @@ from flwr.serverapp import Grid
 
 from fedkd.config.experiment import ExperimentConfig
 from fedkd.errors import PayloadError, SecureAggregationError
-from fedkd.federation.messages import (
-    TRAIN,
-    Absence,
-    TrainInstruction,
-    absence_from_records,
-    content_of,
-    one_line,
-    payload_bytes,
-)
+from fedkd.federation.messages import TRAIN, Absence, TrainInstruction, absence_from_records, content_of, one_line
+from fedkd.federation.record_fields import payload_bytes
 from fedkd.federation.secure.messages import (
     SECURE,
     SecureAnswer,

@@ -20,7 +20,8 @@ import numpy.typing as npt
 from flwr.app import ConfigRecord, RecordDict
 
 from fedkd.errors import PayloadError
-from fedkd.federation.messages import TrainInstruction, field_of
+from fedkd.federation.messages import TrainInstruction
+from fedkd.federation.record_fields import field_of
 
 SECURE = "query.secure"
 

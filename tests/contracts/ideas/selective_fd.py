@@ -1,5 +1,5 @@
-"""Selective-FD (Shao et al. 2024): a client answers only samples that look like its own, by the density ratio of its private
-data to uniform noise (KuLSIF, Kanamori et al. 2012): `method.upload = "selective_fd:selective_logits"`.
+"""Selective-FD (Shao et al. 2024): a client answers only samples that look like its own, by the density ratio of its
+private data to uniform noise (KuLSIF, Kanamori et al. 2012): `method.upload = "selective_fd:selective_logits"`.
 """
 
 import numpy as np
@@ -18,9 +18,7 @@ def density_ratio(private, noise, x, width=5.0):
     num_private, num_noise = len(private), len(noise)
     strength = num_noise**-0.5
     right = kernel(noise, private, width).sum(1) / (num_private * strength)
-    alpha = np.linalg.solve(
-        kernel(noise, noise, width) / num_noise + strength * np.eye(num_noise), -right / num_noise
-    )
+    alpha = np.linalg.solve(kernel(noise, noise, width) / num_noise + strength * np.eye(num_noise), -right / num_noise)
     return kernel(x, noise, width) @ alpha + kernel(x, private, width).sum(1) / (num_private * strength)
 
 

@@ -41,9 +41,7 @@ def test_an_interrupt_keeps_the_finished_rounds(
     clients, *rounds, last = stderr.splitlines()
     assert clients == "3 clients take part"
     assert all(line.startswith(f"round {number} · ") for number, line in enumerate(rounds, start=1))
-    assert last == (
-        "interrupted; finished rounds are in runs/stopped, go on with: fedkd simulate --resume runs/stopped"
-    )
+    assert last == "interrupted; finished rounds are kept; continue with: fedkd simulate --resume runs/stopped"
     written = [json.loads(line) for line in (run_dir / "rounds.jsonl").read_text().splitlines()]
     assert len(written) >= 2
     output = invoke("report", run_dir)

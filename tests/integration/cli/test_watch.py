@@ -24,7 +24,7 @@ def test_a_stopped_run_exits_with_1_and_says_how_to_go_on(run_dir: Path, tmp_pat
     shutil.copytree(run_dir, tmp_path / "stopped")
     (tmp_path / "stopped" / "run.json").unlink()
     result = CliRunner().invoke(app, ["watch", str(tmp_path / "stopped")])
-    advice = f"no process is at it; go on with: fedkd simulate --resume {tmp_path / 'stopped'}\n"
+    advice = f"the run was stopped; continue it with: fedkd simulate --resume {tmp_path / 'stopped'}\n"
     assert (result.exit_code, click.unstyle(result.stderr)) == (1, advice)
 
 

@@ -12,7 +12,7 @@ def test_names():
 
 
 def test_masking_excludes_the_median_alone():
-    assert [name for name, kind in AGGREGATORS.items() if not kind.sum_decomposable] == ["median_logits"]
+    assert [name for name, kind in AGGREGATORS.items() if kind.needs == "each"] == ["median_logits"]
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():

@@ -35,13 +35,20 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "method": {
         "name": "fkd",
         "public_per_round": 0,
-        "aggregator": "mean_logits",
-        "sharpening": "none",
-        "era_temperature": 0.1,
+        "upload": {"name": "public_logits"},
+        "aggregator": {"name": "mean_logits"},
+        "refine": [],
     },
     "student": {"model": "cnn", "epochs": 5, "batch_size": 64, "optimizer": "adam", "patience": 0},
-    "payload": {"encoding": "float32", "clip": True, "clipping_range": 30.0},
+    "payload": {
+        "encoding": {"name": "float32"},
+        "encoding_down": None,
+        "clip": True,
+        "clipping_range": 30.0,
+        "steps": [],
+    },
     "secure_aggregation": {"enabled": False, "trust": "curious", "minimum_cohort": 3, "value_bits": 16},
+    "attack": {"clients": [], "lie": {"name": "rotate_logits"}},
 }
 """What an empty file means. A change here changes the result of files that others have written."""
 
@@ -69,7 +76,7 @@ def test_an_empty_file_means_the_documented_defaults(section: str, tmp_path: Pat
 def test_public_set_and_partition_have_the_documented_defaults() -> None:
     data = parse_config({}).data
     assert (data.public.source, data.public.size, data.public.labelled) == ("same", 400, False)
-    assert (data.partition.kind, data.partition.dirichlet_alpha, data.partition.min_size) == ("dirichlet", 0.3, 10)
+    assert (data.partition.kind.name, data.partition.dirichlet_alpha, data.partition.min_size) == ("dirichlet", 0.3, 10)
 
 
 @pytest.mark.parametrize("method", ["fkd", "fedmd", "feddf", "fedavg", "fedprox"])
@@ -185,7 +192,7 @@ def test_several_problems_are_counted_and_named() -> None:
         ("clients", "dropout_rate", 1, "less than 1"),
         ("clients", "models", [], "at least 1 item"),
         ("training", "learning_rate", float("inf"), "finite"),
-        ("training", "optimizer", "lion", "'adam'"),
+        ("training", "optimizer", "lion", "sgd, adam"),
         ("student", "holdout_fraction", 1, "less than 1"),
         ("payload", "encoding", "int4", "'int8'"),
         ("secure_aggregation", "minimum_cohort", 1, "greater than or equal to 2"),

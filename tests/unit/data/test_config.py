@@ -7,7 +7,7 @@ from fedkd.data.config import DataConfig, HeterogeneityConfig, PartitionConfig, 
 def test_defaults_are_the_first_run():
     config = DataConfig()
     assert (config.source, config.public.source, config.public.size) == ("digits", "same", 400)
-    assert (config.partition.kind, config.partition.dirichlet_alpha, config.partition.min_size) == (
+    assert (config.partition.kind.name, config.partition.dirichlet_alpha, config.partition.min_size) == (
         "dirichlet",
         0.3,
         10,

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from fedkd.data.config import PartitionConfig
 from fedkd.data.partition import describe_partition, partition
@@ -92,3 +93,91 @@ def test_more_alpha_is_less_skew():
         return np.mean([record.skew["mean_total_variation"] for record in records])
 
     assert distance(0.1) > distance(1.0) > distance(100.0)
+
+
+def dealt(labels_N, num_clients, rng, skip: int = 0):
+    """Client k gets every K-th of the samples that follow the first `skip`, of a random order."""
+    order_N = rng.permutation(len(labels_N))[skip:]
+    return [order_N[k::num_clients] for k in range(num_clients)]
+
+
+def in_order(labels_N, num_clients, rng):
+    return np.array_split(np.arange(len(labels_N)), num_clients)
+
+
+def twice(labels_N, num_clients, rng):
+    return [np.arange(100)] * num_clients
+
+
+def outside(labels_N, num_clients, rng):
+    return [[k] for k in range(num_clients - 1)] + [[len(labels_N)]]
+
+
+def one_too_few(labels_N, num_clients, rng):
+    return in_order(labels_N, num_clients - 1, rng)
+
+
+def fractions(labels_N, num_clients, rng):
+    return [[k + 0.5] for k in range(num_clients)]
+
+
+def one_empty(labels_N, num_clients, rng):
+    return [*in_order(labels_N, num_clients - 1, rng), []]
+
+
+def failing(labels_N, num_clients, rng):
+    raise KeyError("owner")
+
+
+def own(name, **arguments):
+    return PartitionConfig.model_validate({"kind": {"name": f"{__name__}:{name}", **arguments}, "min_size": 1})
+
+
+def test_a_function_of_ones_own_is_given_labels_clients_and_a_seeded_generator():
+    parts = partition(LABELS, 4, own("dealt", skip=200), 3)
+    assert [len(part) for part in parts] == [100] * 4
+    assert all(part.dtype == np.int64 and (np.diff(part) > 0).all() for part in parts)
+    assert len(np.unique(np.concatenate(parts))) == 400
+    again, other = (partition(LABELS, 4, own("dealt", skip=200), seed) for seed in (3, 4))
+    assert all(np.array_equal(*pair) for pair in zip(parts, again, strict=True))
+    assert not np.array_equal(parts[0], other[0])
+
+
+def test_its_indices_are_those_of_the_source():
+    """Samples are not put in random order first: lists of indices that somebody published can be used."""
+    parts = partition(LABELS, 3, own("in_order"), 0)
+    assert [part.tolist() for part in parts] == [list(range(k, k + 200)) for k in (0, 200, 400)]
+    record = describe_partition(LABELS, parts, NAMES, own("in_order"))
+    assert record.description.startswith(f"By {__name__}:in_order; 600 samples over 3 clients")
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("twice", "an index twice; allowed: each at most once"),
+        ("outside", "indices from 0 to 600; allowed: 0 to 599"),
+        ("one_too_few", "2 parts; allowed: one for each of num_clients = 3"),
+        ("fractions", "allowed: one-dimensional arrays of integers"),
+        ("one_empty", "gives client 2 of num_clients = 3 0 samples; allowed: at least partition.min_size = 1"),
+        ("failing", r"fails \(KeyError: 'owner'\)"),
+    ],
+)
+def test_what_a_function_must_not_return_is_refused(name, match):
+    with pytest.raises(PartitionError, match=match):
+        partition(LABELS, 3, own(name), 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "match"),
+    [
+        ("dirichlett", "did you mean 'dirichlet'"),
+        ({"name": "dirichlet", "dirichlet_alpha": 0.1}, "dirichlet has no arguments: its parameters are keys"),
+        ({"name": f"{__name__}:dealt", "skips": 1}, "did you mean 'skip'"),
+        ("math:floor", "called with 3 values by position; this takes 1"),
+        ("no_such_module_here:deal", "does not import"),
+    ],
+    ids=str,
+)
+def test_what_is_no_kind_is_refused_with_the_section(kind, match):
+    with pytest.raises(ValidationError, match=match):
+        PartitionConfig.model_validate({"kind": kind})

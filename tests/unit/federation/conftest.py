@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fedkd.config.experiment import ExperimentConfig, parse_config
 from fedkd.engines import LocalGrid
+from fedkd.engines.absence import simulate_absence
 from fedkd.engines.simulation import run_apps, run_config_of
 from fedkd.federation.checkpoints import Checkpoints
 from fedkd.federation.client import Client
@@ -51,7 +52,7 @@ def make_config() -> Callable[..., ExperimentConfig]:
 
     def make(**sections: Any) -> ExperimentConfig:
         values: dict[str, Any] = {
-            "run": {"rounds": 1, "bounds": False, "device": "cpu"},
+            "run": {"rounds": 1, "baselines": False, "device": "cpu"},
             "data": {
                 "train_size": 100,
                 "test_size": NUM_TEST,
@@ -93,7 +94,7 @@ def app_that_answers(answer: Answer) -> ClientApp:
         )
         return replace(client, workspace=workspace)
 
-    return build_client_app(compose)
+    return build_client_app(compose, mods=[simulate_absence])
 
 
 class Clients(LocalGrid):
@@ -186,7 +187,7 @@ class Payloads:
     @staticmethod
     def public_indices(message: Message) -> np.ndarray:
         """The public samples that a client is asked for."""
-        return instruction_from_records(message.content).public_indices_N
+        return instruction_from_records(message.content).asked_N
 
     @staticmethod
     def weights_down(message: Message) -> dict[str, np.ndarray] | None:
@@ -195,8 +196,9 @@ class Payloads:
 
     @staticmethod
     def teacher(message: Message) -> tuple[np.ndarray, np.ndarray] | None:
-        """Indices and logits of the teacher that a client is to learn from."""
-        return instruction_from_records(message.content).consensus
+        """Indices and logits of the teacher that a client is to learn from, sent as float32."""
+        told = instruction_from_records(message.content).told
+        return None if told is None else (told.keys_M, told.wire["values"])
 
     @staticmethod
     def measures(message: Message) -> bool:
@@ -213,9 +215,9 @@ class Payloads:
     @classmethod
     def answers(cls, message: Message) -> np.ndarray:
         """A client's logits on the public samples of the round."""
-        logits = cls.reply(message).logits
-        assert logits is not None
-        return np.asarray(logits.data * np.float64(logits.scale), dtype=np.float32)
+        rows = cls.reply(message).rows
+        assert rows is not None
+        return np.asarray(rows["values"] * np.float64(rows.get("scale", 1.0)), dtype=np.float32)
 
     @classmethod
     def test_answers(cls, message: Message) -> np.ndarray | None:

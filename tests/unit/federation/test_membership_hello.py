@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,9 +12,9 @@ from flwr.app import Context, Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedkd.config.experiment import ExperimentConfig
+from fedkd.engines.absence import app
 from fedkd.engines.simulation import run_config_of
 from fedkd.errors import RoundError
-from fedkd.federation.client_app import app
 from fedkd.federation.messages import HELLO, TRAIN, hello_from_records, hello_to_records
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult, run_server_app
@@ -126,8 +127,8 @@ class Deployed(Grid):
 def deploy(make_config: Make) -> Callable[..., tuple[FederationResult, Hearing, Deployed]]:
     """Run rounds while nodes come and go: `online` says who is there in each round."""
 
-    def run(*online: dict[int, int]) -> tuple[FederationResult, Hearing, Deployed]:
-        clients = {"number": len(online[0]), "min_train_nodes": 1, "join_timeout": 0.0}
+    def run(*online: dict[int, int], **keys: Any) -> tuple[FederationResult, Hearing, Deployed]:
+        clients = {"number": len(online[0]), "min_train_nodes": 1, "join_timeout": 0.0} | keys
         config = make_config(run={"rounds": len(online)}, clients=clients)
         grid = Deployed(config, online[0])
 
@@ -172,6 +173,17 @@ def test_a_second_node_of_a_client_that_is_there_is_refused_once(deploy: Any) ->
     result, hearing, _ = deploy(at_first, more, more, more)
     assert [record.selected for record in result.history] == [(0, 1)] * 4
     assert hearing.told == [([0, 1], []), ([0, 1], [(1, "sender")])]
+
+
+def test_as_many_clients_as_min_train_nodes_are_not_made_to_wait_for_others(
+    deploy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_sleep(seconds: float) -> None:
+        raise AssertionError(f"slept {seconds} s")
+
+    monkeypatch.setattr(time, "sleep", no_sleep)
+    result, _, _ = deploy({11: 0, 12: 1, 13: 2}, {11: 0, 13: 2}, min_train_nodes=2, join_timeout=60.0)
+    assert [record.selected for record in result.history] == [(0, 1, 2), (0, 2)]
 
 
 def test_where_nobody_is_online_the_clients_known_are_asked(deploy: Any) -> None:

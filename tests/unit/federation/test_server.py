@@ -77,7 +77,7 @@ def test_the_teacher_is_sharpened_after_it_was_aggregated(
     make_config: Make, federate: Any, payloads: Any, secure: dict[str, Any]
 ) -> None:
     """Entropy reduction is softmax(mean of probabilities / T) (Itahara et al. 2021, eq. 13)."""
-    method = {"aggregator": "mean_probabilities", "sharpening": "entropy_reduction", "era_temperature": 0.1}
+    method = {"aggregator": "mean_probabilities", "refine": [{"name": "entropy_reduction", "temperature": 0.1}]}
     config = make_config(run={"rounds": 2}, clients=TWO_ARCHITECTURES, method=method, secure_aggregation=secure)
     _, teacher_NC = payloads.teacher(federate(config, answer=scripted).grid.asked(2)[1])
     probs = [softmax(scripted_logits(client, NUM_PUBLIC), axis=1) for client in range(4)]
@@ -176,6 +176,15 @@ def test_public_samples_are_drawn_anew_for_every_round(make_config: Make, federa
     assert len({tuple(indices_N) for indices_N in rounds}) == 3
     np.testing.assert_array_equal(rounds, drawn(run={"rounds": 3}))
     assert not np.array_equal(rounds, drawn(run={"rounds": 3, "seed": 1}))
+
+
+def test_the_teacher_of_the_last_round_is_sent_with_the_samples_that_it_answers(
+    make_config: Make, federate: Any, payloads: Any
+) -> None:
+    grid = federate(make_config(run={"rounds": 4}, method={"name": "fedmd", "public_per_round": 8})).grid
+    for server_round in (2, 3, 4):
+        before = payloads.public_indices(grid.asked(server_round - 1)[0])
+        np.testing.assert_array_equal(payloads.teacher(grid.asked(server_round)[0])[0], before)
 
 
 def test_all_public_samples_are_asked_for_by_default(make_config: Make, federate: Any, payloads: Any) -> None:

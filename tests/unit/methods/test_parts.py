@@ -7,7 +7,6 @@ import pytest
 from pydantic import ValidationError
 from scipy.special import softmax
 
-from fedkd.aggregation import unchanged
 from fedkd.aggregation.mean import ConfidenceWeighted, MeanLogits, MeanProbabilities
 from fedkd.aggregation.robust import MedianLogits
 from fedkd.distillation import DistillationConfig, ObjectiveConfig
@@ -18,9 +17,14 @@ from fedkd.methods.fedavg import FedAvgConfig, FedProxConfig, compose
 from fedkd.methods.feddf import FedDFConfig, average_weights
 from fedkd.methods.fedmd import FedMDConfig
 from fedkd.methods.fkd import FkdConfig
+from fedkd.methods.uploads import ClassLogits, ModelWeights, PublicLogits, Votes
+from fedkd.parts import PartConfig
+from fedkd.payload import Rows
 from fedkd.seeding import numpy_rng
+from fedkd.training.local_terms import Proximal
 
 CONFIGS = [MethodConfig, FkdConfig, FedMDConfig, FedDFConfig, FedAvgConfig, FedProxConfig]
+MEAN = PartConfig(name="mean_logits")
 WITH_TEACHER = [FkdConfig, FedMDConfig, FedDFConfig]
 
 
@@ -35,20 +39,28 @@ def logits_KNC():
 
 
 def parts(method: Method) -> dict[str, object]:
-    names = ("sends", "adopts", "sharpen", "start", "distils", "proximal_mu")
+    names = ("uploads", "adopts", "refine", "start", "distils", "tells", "local_terms")
     return {name: getattr(method, name) for name in names}
+
+
+def teacher_of(method: Method, logits_KNC: np.ndarray) -> np.ndarray:
+    """The teacher's logits, as a round makes them."""
+    assert method.aggregate is not None
+    rows = Rows.of(np.arange(logits_KNC.shape[1]), method.aggregate(logits_KNC))
+    return method.refinement.measured(rows).values_ND
 
 
 def test_fkd_sends_logits_and_the_student_goes_on_from_the_round_before():
     method = build_method(FkdConfig())
     assert type(method.aggregate) is MeanLogits
     assert parts(method) == {
-        "sends": "logits",
+        "uploads": (PublicLogits(),),
         "adopts": "model",
-        "sharpen": unchanged,
+        "refine": (),
         "start": previous_weights,
-        "distils": True,
-        "proximal_mu": 0.0,
+        "distils": "student",
+        "tells": "teacher",
+        "local_terms": (),
     }
 
 
@@ -56,12 +68,13 @@ def test_fedmd_has_a_consensus_and_no_student():
     method = build_method(FedMDConfig())
     assert type(method.aggregate) is MeanLogits
     assert parts(method) == {
-        "sends": "logits",
-        "adopts": "consensus",
-        "sharpen": unchanged,
+        "uploads": (PublicLogits(),),
+        "adopts": "soft_labels",
+        "refine": (),
         "start": None,
-        "distils": False,
-        "proximal_mu": 0.0,
+        "distils": "nothing",
+        "tells": "teacher",
+        "local_terms": (),
     }
 
 
@@ -69,31 +82,80 @@ def test_feddf_averages_weights_before_it_distils():
     method = build_method(FedDFConfig())
     assert type(method.aggregate) is MeanLogits
     assert parts(method) == {
-        "sends": "weights",
+        "uploads": (ModelWeights(),),
         "adopts": "model",
-        "sharpen": unchanged,
+        "refine": (),
         "start": average_weights,
-        "distils": True,
-        "proximal_mu": 0.0,
+        "distils": "all",
+        "tells": "teacher",
+        "local_terms": (),
     }
 
 
 @pytest.mark.parametrize(
-    ("config", "mu"), [(FedAvgConfig(), 0.0), (FedProxConfig(), 0.01), (FedProxConfig(proximal_mu=0.5), 0.5)], ids=repr
+    ("config", "terms"),
+    [
+        (FedAvgConfig(), ()),
+        (FedProxConfig(), (Proximal(0.01),)),
+        (FedProxConfig(proximal_mu=0.5), (Proximal(0.5),)),
+    ],
+    ids=repr,
 )
-def test_references_average_weights_and_have_no_teacher(config, mu, logits_KNC):
+def test_references_average_weights_and_have_no_teacher(config, terms):
     method = compose(config, average_weights)
     assert method.name == config.name
     assert method.aggregate is None
-    assert method.teacher(logits_KNC) is None
     assert parts(method) == {
-        "sends": "weights",
+        "uploads": (ModelWeights(),),
         "adopts": "model",
-        "sharpen": unchanged,
+        "refine": (),
         "start": average_weights,
-        "distils": False,
-        "proximal_mu": mu,
+        "distils": "nothing",
+        "tells": "teacher",
+        "local_terms": terms,
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"distils": "everything"}, "distils is 'everything'; one of nothing, student, all"),
+        ({"adopts": "weights"}, "adopts is 'weights'; one of model, soft_labels, nothing"),
+        ({"tells": "clients"}, "tells is 'clients'"),
+        ({"uploads": ()}, "one upload of rows"),
+        ({"uploads": (PublicLogits(), ClassLogits())}, "one upload of rows"),
+        ({"distils": "student"}, "needs an aggregator and a start rule"),
+        ({"distils": "student", "start": previous_weights, "aggregate": None}, "needs an aggregator"),
+        ({"tells": "student"}, "needs a start rule"),
+        ({"adopts": "soft_labels", "aggregate": None}, "needs an aggregator"),
+    ],
+    ids=str,
+)
+def test_parts_that_do_not_go_together_are_refused_when_a_method_is_built(changes, message):
+    with pytest.raises(ConfigError, match=message) as refusal:
+        Method(**{"name": "mine", "uploads": (PublicLogits(),), "aggregate": MeanLogits()} | changes)
+    assert (refusal.value.key, refusal.value.value) == ("method.name", "mine")
+
+
+@pytest.mark.parametrize(
+    ("changes", "bound", "message"),
+    [
+        ({}, 30.0, None),
+        ({"uploads": (ClassLogits(),)}, 30.0, None),
+        ({"uploads": (ModelWeights(),)}, 30.0, "its weights travel"),
+        ({"uploads": (PublicLogits(), ModelWeights())}, 30.0, "its weights travel"),
+        ({"aggregate": None}, 30.0, "looks at each client"),
+        ({"aggregate": MedianLogits()}, 30.0, "looks at each client"),
+        ({"tells": lambda stack, teacher: {}}, 30.0, "tells each client something else"),
+        ({}, np.inf, "no bound"),
+        ({"uploads": (Votes(),)}, np.inf, None),
+    ],
+    ids=str,
+)
+def test_a_masked_sum_carries_bounded_rows_of_which_only_a_mean_is_needed(changes, bound, message):
+    method = Method(**{"name": "mine", "uploads": (PublicLogits(),), "aggregate": MeanLogits()} | changes)
+    refused = method.refused_under_masks(bound)
+    assert refused is None if message is None else message in str(refused)
 
 
 @pytest.mark.parametrize(
@@ -107,21 +169,21 @@ def test_references_average_weights_and_have_no_teacher(config, mu, logits_KNC):
 )
 @pytest.mark.parametrize("config_type", WITH_TEACHER)
 def test_the_aggregator_is_a_key(config_type, aggregator, kind, logits_KNC):
-    method = build_method(config_type(aggregator=aggregator))
+    method = build_method(config_type.model_validate({"aggregator": aggregator}))
     assert type(method.aggregate) is kind
-    assert np.array_equal(method.teacher(logits_KNC), kind()(logits_KNC))
+    assert np.array_equal(teacher_of(method, logits_KNC), kind()(logits_KNC))
 
 
 @pytest.mark.parametrize("config_type", WITH_TEACHER)
 def test_an_unknown_aggregator_is_a_config_error(config_type):
     with pytest.raises(ConfigError, match=r"did you mean 'median_logits'\?"):
-        build_method(config_type(aggregator="medan_logits"))
+        build_method(config_type.model_validate({"aggregator": "medan_logits"}))
 
 
 def test_fkd_with_ds_fl_keys_has_its_teacher(logits_KNC):
     """Itahara et al. 2021: the mean of probabilities, through a softmax at T = 0.1."""
-    config = FkdConfig(aggregator="mean_probabilities", sharpening="entropy_reduction")
-    teacher_NC = build_method(config).teacher(logits_KNC)
+    config = FkdConfig.model_validate({"aggregator": "mean_probabilities", "refine": ["entropy_reduction"]})
+    teacher_NC = teacher_of(build_method(config), logits_KNC)
     mean_NC = softmax(logits_KNC.astype(np.float64), axis=2).mean(axis=0)
     np.testing.assert_allclose(softmax(teacher_NC, axis=1), softmax(mean_NC / 0.1, axis=1), rtol=1e-4)
 
@@ -158,14 +220,14 @@ def test_defaults_of_each_method():
     }
     assert own == {
         MethodConfig: {},
-        FkdConfig: {"aggregator": "mean_logits", "sharpening": "none", "era_temperature": 0.1},
-        FedMDConfig: {"aggregator": "mean_logits"},
-        FedDFConfig: {"aggregator": "mean_logits"},
+        FkdConfig: {"upload": PartConfig(name="public_logits"), "aggregator": MEAN, "refine": ()},
+        FedMDConfig: {"aggregator": MEAN},
+        FedDFConfig: {"aggregator": MEAN},
         FedAvgConfig: {},
         FedProxConfig: {"proximal_mu": 0.01},
     }
     local = FedMDConfig().local_distillation
-    assert (local.epochs, local.batch_size, local.optimizer) == (1, 256, "adam")
+    assert (local.epochs, local.batch_size, local.optimizer.name) == (1, 256, "adam")
     assert local.learning_rate == 0.001
     assert local.objective.model_dump() == ObjectiveConfig(loss="l1").model_dump()
 
@@ -182,8 +244,8 @@ def test_every_key_but_the_name_is_described(kind):
         (FkdConfig, {"local_distillation": {"objective": {"alpha": 1.1}}}),
         (FkdConfig, {"local_distillation": {"objective": {"alpha": -0.1}}}),
         (FkdConfig, {"public_per_round": -1}),
-        (FkdConfig, {"sharpening": "era"}),
-        (FkdConfig, {"era_temperature": 0.0}),
+        (FkdConfig, {"sharpening": "entropy_reduction"}),
+        (FkdConfig, {"refine": "entropy_reduction"}),
         (FedProxConfig, {"proximal_mu": -1.0}),
         (FedAvgConfig, {"proximal_mu": 0.1}),
         (FedMDConfig, {"local_distillation": {"objective": {"loss": "huber"}}}),

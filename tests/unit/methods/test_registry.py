@@ -15,6 +15,8 @@ from fedkd.methods.fedavg import FedAvgConfig, FedProxConfig
 from fedkd.methods.feddf import FedDFConfig
 from fedkd.methods.fedmd import FedMDConfig
 from fedkd.methods.fkd import FkdConfig
+from fedkd.methods.uploads import PublicLogits
+from fedkd.training.local_terms import Proximal
 
 CONFIG_TYPES = {
     "fkd": FkdConfig,
@@ -33,10 +35,10 @@ class OwnConfig(MethodConfig):
 def build(config: OwnConfig) -> Method:
     return Method(
         name="own",
-        sends="logits",
-        adopts="consensus",
+        uploads=(PublicLogits(),),
+        adopts="soft_labels",
         aggregate=make_aggregator("mean_logits"),
-        proximal_mu=config.strength,
+        local_terms=(Proximal(config.strength),),
     )
 
 
@@ -105,7 +107,7 @@ def test_an_own_builder_is_found_by_its_import_path(attribute):
     config_type = method_config_type(name)
     assert config_type is OwnConfig
     method = build_method(config_type.model_validate({"name": name, "strength": 0.25}))
-    assert (method.name, method.proximal_mu) == ("own", 0.25)
+    assert (method.name, method.local_terms) == ("own", (Proximal(0.25),))
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import lock_descriptor, unlock_descriptor
 
 from fedkd.errors import RunFolderError
 from fedkd.records import PartitionRecord
-from fedkd.storage.files import read_bytes, read_record, to_toml, write_atomically
+from fedkd.storage import files
+from fedkd.storage.files import READER_SECONDS, is_locked, locked, read_bytes, read_record, to_toml, write_atomically
 
 
 def test_write_replaces_the_whole_file_and_leaves_no_neighbour(tmp_path: Path) -> None:
@@ -17,6 +21,53 @@ def test_write_replaces_the_whole_file_and_leaves_no_neighbour(tmp_path: Path) -
     write_atomically(path, b"short")
     assert path.read_bytes() == b"short"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_one_process_at_a_time_and_every_process_can_see_it(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    assert not is_locked(lock)
+    with locked(tmp_path, lock, patience=0):
+        assert is_locked(lock)
+        with pytest.raises(RunFolderError, match="is being written by another process"):
+            locked(tmp_path, lock, patience=0).__enter__()
+    assert not is_locked(lock)
+
+
+def test_a_lock_is_seen_by_a_reader_that_may_not_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root the rights of a file say nothing: opening it for writing is made to fail."""
+    lock, opened = tmp_path / "lock", os.open
+
+    def read_only(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, flags, *rest, **more)
+
+    with locked(tmp_path, lock):
+        monkeypatch.setattr(os, "open", read_only)
+        assert is_locked(lock)
+        monkeypatch.undo()
+    monkeypatch.setattr(os, "open", read_only)
+    assert not is_locked(lock)
+
+
+def test_a_writer_waits_for_a_reader(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with locked(tmp_path, lock):
+        pass
+    with lock.open("rb") as reader:
+        lock_descriptor(reader.fileno())
+        threading.Timer(0.1, reader.close).start()
+        with locked(tmp_path, lock, patience=READER_SECONDS):
+            assert is_locked(lock)
+
+
+def test_readers_do_not_take_each_other_for_a_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "lock"
+    lock.touch()
+    with lock.open("rb") as reader:
+        lock_descriptor(reader.fileno())
+        monkeypatch.setattr(files.time, "sleep", lambda _: unlock_descriptor(reader.fileno()))
+        assert not is_locked(lock)
 
 
 def test_a_full_disk_leaves_the_old_file_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,17 @@ def test_defaults():
         "batch_size": 32,
         "optimizer": "sgd",
         "learning_rate": 0.01,
+        "schedule": "constant",
+        "round_schedule": "constant",
         "momentum": 0.9,
         "weight_decay": 0.0,
         "max_grad_norm": 0.0,
+        "loss": "cross_entropy",
         "label_smoothing": 0.0,
         "logit_adjustment": False,
         "logit_adjustment_eps": 0.01,
+        "augmentation": (),
+        "terms": (),
     }
 
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from fedkd.seeding import torch_rng
 from fedkd.training.config import OptimizerSection
-from fedkd.training.loop import batches, make_optimizer, run_epoch
+from fedkd.training.loop import batches, run_epoch
+from fedkd.training.optimizers import make_optimizer
 
 
 @settings(deadline=None, max_examples=30)

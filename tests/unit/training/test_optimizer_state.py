@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from fedkd.training.config import OptimizerSection
-from fedkd.training.loop import make_optimizer
 from fedkd.training.optimizer_state import load_optimizer, read_optimizer
+from fedkd.training.optimizers import make_optimizer
 
 
 def _step(model: nn.Module, optimizer: torch.optim.Optimizer, times: int) -> None:

@@ -50,8 +50,8 @@ def test_an_instruction_that_is_not_the_one_announced_is_refused(make_config: Ma
     def change(client: int, message: Message) -> Message:
         if client == ODD_ONE and message.metadata.message_type == "train":
             instruction = instruction_from_records(message.content)
-            reverse = replace(instruction, public_indices_N=instruction.public_indices_N[::-1].copy())
-            message.content.update(instruction_to_records(reverse))
+            fewer = replace(instruction, asked_N=instruction.asked_N[:-1].copy())
+            message.content.update(instruction_to_records(fewer))
         return message
 
     result, grid = federate(make_config(secure_aggregation=MASKED), to_client=change)
@@ -72,6 +72,18 @@ def test_keys_of_the_next_round_come_with_the_last_answer_but_not_in_the_last_ro
         assert [bool(answer.advertisement) for answer in answers] == [ahead] * 4
     for client in range(4):
         assert state_of(grid, client).secrets == Secrets()
+
+
+def test_a_client_trains_its_own_model_as_in_a_plain_round(make_config: Make, federate: Any) -> None:
+    """Without an epoch of learning from the teacher, which is rounded where masked, the kept models are the same."""
+    sections = {"run": {"rounds": 2}, "method": {"name": "fedmd", "digestion": {"epochs": 0}}}
+    plain, masked = (
+        federate(make_config(**sections, secure_aggregation=secure)).grid.states() for secure in ({}, MASKED)
+    )
+    for client in range(4):
+        ours, theirs = (unpack_records(states[client]).array_records for states in (masked, plain))
+        assert ours
+        assert ours == theirs
 
 
 def test_clipping_is_the_same_as_in_a_plain_round(make_config: Make, federate: Any, payloads: Any) -> None:
