@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from fedkd.records import Record, RoundRecord, RunRecord
 from fedkd.reporting.settings import differing
@@ -19,7 +19,8 @@ def rounds_frame(run: RunRecord | Path | str) -> pd.DataFrame:
     """Return one row a round, with a column for every field of a `RoundRecord`.
 
     Accuracies are fractions, seconds are seconds, bytes are counts; what nobody measured is NaN. Fields that are no
-    numbers stay as they are: `replied` holds a tuple of clients.
+    numbers stay as they are: `replied` holds a tuple of clients. What is by name has a column a name
+    (`metrics.student/macro_f1`).
 
     Args:
         run: a run's record, or its folder, finished or not.
@@ -52,14 +53,24 @@ def runs_frame(run_dirs: Iterable[Path | str]) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(settings, index=results.index), results], axis="columns")
 
 
-def _frame(kind: type[Record], records: Iterable[Record]) -> pd.DataFrame:
+def _frame(kind: type[Record], records: Sequence[Record]) -> pd.DataFrame:
     """A row for each record, and the columns that its type has, whatever is measured."""
     import pandas as pd
 
-    columns = dict(_columns(kind))
-    rows = [[_value(record, column) for column in columns] for record in records]
-    numbers = {column: "float64" for column, annotation in columns.items() if float in _alternatives(annotation)}
-    return pd.DataFrame(rows, columns=list(columns)).astype(numbers)
+    table: dict[str, Any] = {}
+    for column, annotation in _columns(kind):
+        values = [_value(record, column) for record in records]
+        if get_origin(annotation) is dict:
+            table |= _by_key(column, values)
+        else:
+            table[column] = pd.Series(values, dtype="float64" if float in _alternatives(annotation) else None)
+    return pd.DataFrame(table)
+
+
+def _by_key(column: str, values: Sequence[Mapping[str, Any] | None]) -> dict[str, list[Any]]:
+    """A column for each key that some row has."""
+    keys = dict.fromkeys(key for value in values for key in value or {})
+    return {f"{column}.{key}": [(value or {}).get(key) for value in values] for key in keys}
 
 
 def _columns(kind: type[Record], prefix: str = "") -> Iterator[tuple[str, Any]]:

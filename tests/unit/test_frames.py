@@ -75,6 +75,14 @@ def test_every_number_of_a_record_is_in_its_row() -> None:
             assert row[name] == value, name
 
 
+def test_what_is_by_name_has_a_column_a_name() -> None:
+    measured = ROUND.model_copy(update={"metrics": {"student/macro_f1": 0.75}})
+    frame = rounds_frame(run_of(ROUND, measured))
+    assert np.isnan(frame["metrics.student/macro_f1"][0])
+    assert frame["metrics.student/macro_f1"][1] == 0.75
+    assert "metrics" not in frame.columns
+
+
 def test_runs_have_the_keys_that_differ_and_their_results(finished: Callable[..., Path]) -> None:
     paths = [
         finished("first", "fkd", training={"epochs": 3}),
