@@ -178,6 +178,10 @@ def _check_sites(config: ExperimentConfig) -> None:
         given = getattr(config.run, key)
         if given != value:
             raise ConfigError(f"run.{key}", given, f"{value} with data.source = {SITES!r}: sites share no test split")
+    if config.run.observers:
+        names = [observer.name for observer in config.run.observers]
+        allowed = f"none with data.source = {SITES!r}: a site refuses an experiment that names code of your own"
+        raise ConfigError("run.observers", names, allowed)
     for key in ("dropout_rate", "straggler_rate"):
         if (given := getattr(config.clients, key)) > 0:
             raise ConfigError(

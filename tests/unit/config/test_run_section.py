@@ -60,6 +60,15 @@ def test_an_observer_without_an_import_path_is_refused(observer: Any) -> None:
         parse_config({"run": {"observers": [observer]}})
 
 
+def test_sites_get_no_experiment_that_names_an_observer() -> None:
+    run = {"baselines": False, "evaluate_clients_every": 0, "observers": ["no_such_module:One"]}
+    sites = {"source": "sites", "classes": ["a", "b"], "public": {"root": "public"}}
+    with pytest.raises(
+        ConfigError, match=r"run\.observers = \['no_such_module:One'\] .*none with data\.source = 'sites'"
+    ):
+        parse_config({"run": run, "data": sites})
+
+
 def test_observers_are_kept_with_their_arguments_and_not_imported(tmp_path: Any) -> None:
     """Clients read the configuration, too, and need not have the module."""
     observers = ["no_such_module:One", {"name": "no_such_module:Two", "every": 2}]
