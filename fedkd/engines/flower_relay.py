@@ -71,28 +71,33 @@ class FileQueue:
             yield pickle.loads(content)  # noqa: S301 - written by our own process into a folder of this user's
 
 
-class _Relay(Observer):
+class Relay(Observer):
     """Puts every call into a queue; those with arrays, which may be large, only where somebody hears them."""
 
     def __init__(self, queue: FileQueue, arrays: bool) -> None:
         self._queue, self._arrays = queue, arrays
 
     def on_clients(self, clients: Sequence[int], refused: Sequence[Refusal]) -> None:
+        """Put the call."""
         self._queue.put(ObserverCall("on_clients", (clients, refused)))
         logger.info("%d clients take part", len(clients))
 
     def on_reply(self, server_round: int, replies: int, expected: int) -> None:
+        """Put the call."""
         self._queue.put(ObserverCall("on_reply", (server_round, replies, expected)))
 
     def on_phase(self, server_round: int, phase: str) -> None:
+        """Put the call."""
         self._queue.put(ObserverCall("on_phase", (server_round, phase)))
         logger.info("round %d: %s", server_round, phase)
 
     def on_arrays(self, server_round: int, arrays: RoundArrays) -> None:
+        """Put the call where somebody hears it."""
         if self._arrays:
             self._queue.put(ObserverCall("on_arrays", (server_round, arrays)))
 
     def on_round(self, record: RoundRecord) -> None:
+        """Put the call."""
         self._queue.put(ObserverCall("on_round", (record,)))
         logger.info("round %d is over", record.server_round)
 
@@ -103,7 +108,7 @@ def main(grid: Grid, context: Context) -> None:
     log_our_errors_as_lines()
     queue = FileQueue(Path(str(context.run_config[QUEUE_KEY])))
     try:
-        relay = _Relay(queue, arrays=bool(context.run_config[ARRAYS_KEY]))
+        relay = Relay(queue, arrays=bool(context.run_config[ARRAYS_KEY]))
         queue.put(run_server_app(grid, context, relay))
     except FedkdError as error:
         queue.put(error)

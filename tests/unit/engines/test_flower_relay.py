@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedkd.engines.flower_relay import FileQueue, ObserverCall
+from fedkd.config.experiment import parse_config
+from fedkd.engines.flower_relay import FileQueue, ObserverCall, Relay
+from fedkd.engines.simulation import simulate
 from fedkd.errors import ConfigError
+from fedkd.federation.answers import RoundArrays
+from fedkd.federation.observers import Observer, Observers
 from fedkd.federation.server_app import FederationResult
 
 
@@ -48,3 +52,35 @@ def test_what_is_half_written_is_not_taken(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match="interrupted"):
         FileQueue(tmp_path).put(ObserverCall("on_phase", (1, "training")))
     assert list(FileQueue(tmp_path).take()) == []
+
+
+class Teachers(Observer):
+    """Keeps the bits of every teacher that it hears of."""
+
+    def __init__(self) -> None:
+        self.heard: dict[int, bytes] = {}
+
+    def on_arrays(self, server_round: int, arrays: RoundArrays) -> None:
+        assert arrays.teacher is not None
+        self.heard[server_round] = arrays.teacher.values_ND.tobytes()
+
+
+@pytest.mark.parametrize("arrays", [True, False])
+def test_arrays_are_relayed_where_somebody_hears_them(tmp_path: Path, arrays: bool) -> None:
+    config = parse_config(
+        {
+            "run": {"rounds": 2, "baselines": False},
+            "data": {"train_size": 100, "test_size": 40, "public": {"size": 20}, "partition": {"min_size": 5}},
+            "clients": {"number": 2, "models": ["mlp"]},
+            "training": {"epochs": 1},
+            "student": {"model": "mlp", "epochs": 1},
+        }
+    )
+    here, there = Teachers(), Teachers()
+    simulate(config, Observers([here, Relay(FileQueue(tmp_path), arrays)]))
+    calls = [call for call in FileQueue(tmp_path).take() if isinstance(call, ObserverCall)]
+    for call in calls:
+        getattr(there, call.method)(*call.arguments)
+    assert {call.method for call in calls} >= {"on_clients", "on_reply", "on_phase", "on_round"}
+    assert sorted(here.heard) == [1, 2]
+    assert there.heard == (here.heard if arrays else {})
