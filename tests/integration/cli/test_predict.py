@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import fedkd
@@ -27,6 +28,16 @@ def test_predictions_are_as_accurate_as_the_record_says(
     assert accuracy > 0.5
     assert np.mean(correct) == pytest.approx(accuracy)
     assert all(1 / 10 <= entry["probability"] <= 1 for entry in predictions)
+
+
+def test_a_loaded_student_is_as_accurate_as_the_record_says(run_dir: Path, federated_data: FederatedData) -> None:
+    """Its inputs are those that the docstring describes, made here by hand."""
+    test, student = federated_data.test, fedkd.load_student(run_dir)
+    inputs = torch.from_numpy(test.images_NCHW.astype(np.float32) / 127.5 - 1)
+    with torch.no_grad():
+        chosen = student(inputs).argmax(dim=1).numpy()
+    assert not student.training
+    assert np.mean(chosen == test.labels_N) == pytest.approx(fedkd.read_run(run_dir).student.accuracy)
 
 
 def test_an_image_is_predicted_alike_wherever_it_lies(
@@ -53,6 +64,14 @@ def test_a_photograph_is_fitted_to_the_student(run_dir: Path, tmp_path: Path, in
         large.save(tmp_path / f"{factor}.png")
         lines[factor] = invoke("predict", run_dir, tmp_path / f"{factor}.png").split("\t")
     assert lines[5][1] == lines[1][1]
+
+
+def test_a_run_without_a_student_has_none_to_load(run_dir: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run_dir, copy)
+    (copy / "student.safetensors").unlink()
+    with pytest.raises(fedkd.RunFolderError, match="has no student: method fkd leaves none"):
+        fedkd.load_student(str(copy))
 
 
 def test_images_that_cannot_be_read_are_refused(run_dir: Path, tmp_path: Path, refuse: Callable[..., str]) -> None:
