@@ -152,7 +152,7 @@ def test_references_are_not_built_here(name):
 
 
 def test_a_builder_is_called_once_for_one_configuration(monkeypatch):
-    """Clients compose their method at every message; a builder may be slow, and may have a dictionary among its keys."""
+    """Clients compose their method at every message, and a builder may be slow; a dictionary may be among its keys."""
     calls = []
 
     class CountedConfig(OwnConfig):
