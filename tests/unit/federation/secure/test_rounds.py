@@ -130,9 +130,13 @@ def test_a_cohort_that_differs_from_the_last_by_one_client_is_recorded(
     assert [record.secure_sum.adjacent_client for record in history] == adjacent
 
 
-def test_clients_refuse_such_a_cohort_where_they_are_told_to(make_config: Make, federate: Any) -> None:
+@pytest.mark.parametrize("early_keys", [True, False])
+def test_clients_refuse_such_a_cohort_where_they_are_told_to(
+    make_config: Make, federate: Any, early_keys: bool
+) -> None:
+    """They remember the last cohort, whether or not they are asked for new keys."""
     stages = Stages()
-    secure = MASKED | {"refuse_adjacent_cohorts": True}
+    secure = MASKED | {"refuse_adjacent_cohorts": True, "early_keys": early_keys}
     config = make_config(run={"rounds": 2}, clients={"number": 5}, secure_aggregation=secure)
     losing = stages.losing((2, "mask", 4))
     first, second = federate(config, to_client=stages.to_client, to_server=losing).result.history
