@@ -19,8 +19,8 @@ from benchmarks.plain_two_processes import run_on_two
 from benchmarks.stock_flower import run_stock
 from fedkd.config.experiment import load_config
 from fedkd.data.federated import load_federated_data
+from fedkd.engines.absence import app as client_app
 from fedkd.federation.client_app import EXPERIMENT_KEY
-from fedkd.federation.client_app import app as client_app
 from fedkd.federation.server_app import FederationResult, build_server_app
 
 METHODS = ("fedavg", "fkd")

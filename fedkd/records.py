@@ -86,7 +86,9 @@ class Refusal(Record):
 
 
 class PrivacyEvent(Record):
-    """What a client's step did for its privacy in one message: `count` uses of a mechanism, none of whose values is here."""
+    """What a client's step did for its privacy in one message: `count` uses of a mechanism, none of whose values is
+    here.
+    """
 
     mechanism: Literal["gaussian"]
     noise_multiplier: float
@@ -194,7 +196,8 @@ class RoundRecord(Record):
     `train_loss` is the clients' mean loss in their last local epoch, `clipped_fraction` the share of their logits that
     the seam clipped; both are means over the clients whose replies were used. `agreement` is the share of the test
     split on which student and ensemble teacher choose the same class; `confusion` is recorded in the last round only,
-    `temperature_choice` in the rounds in which there was one.
+    `temperature_choice` in the rounds in which there was one. `privacy_events` are what the steps of the payload did to
+    the rows of each client that took part.
     """
 
     server_round: int
@@ -214,6 +217,7 @@ class RoundRecord(Record):
     train_loss: float | None = None
     clipped_fraction: float | None = None
     secure_sum: SecureSum | None = None
+    privacy_events: tuple[PrivacyEvent, ...] = ()
     bytes: Traffic = Traffic()
     seconds: Seconds = Seconds()
 

@@ -14,8 +14,8 @@ from fedkd.payload.steps import Step
 
 @dataclass(frozen=True)
 class RotateLogits(Step):
-    """Give the largest logit to the class of the second largest, that to the class of the third, and so on (FDLA, Tang et
-    al. 2024, arXiv:2401.03685): the lie has the same numbers as the truth.
+    """Give the largest logit to the class of the second largest, that to the class of the third, and so on (FDLA, Tang
+    et al. 2024, arXiv:2401.03685): the lie has the same numbers as the truth.
     """
 
     def __call__(self, rows: Rows, spec: RowsSpec, rng: np.random.Generator) -> Rows:

@@ -148,6 +148,11 @@ def _check_sites(config: ExperimentConfig) -> None:
         given = getattr(config.run, key)
         if given != value:
             raise ConfigError(f"run.{key}", given, f"{value} with data.source = {SITES!r}: sites share no test split")
+    for key in ("dropout_rate", "straggler_rate"):
+        if (given := getattr(config.clients, key)) > 0:
+            raise ConfigError(
+                f"clients.{key}", given, f"0 with data.source = {SITES!r}: absence is simulated elsewhere"
+            )
 
 
 def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) -> None:

@@ -13,10 +13,10 @@ from flwr.clientapp import ClientApp
 from fedkd.config.experiment import ExperimentConfig
 from fedkd.data.federated import FederatedData
 from fedkd.engines import LocalGrid, SimulatedGrid
+from fedkd.engines.absence import app as client_app
 from fedkd.engines.flower import run_under_flower
 from fedkd.errors import RunFolderError
 from fedkd.federation.checkpoints import Checkpoints
-from fedkd.federation.client_app import app as client_app
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult, run_server_app
 from fedkd.federation.workspace import open_workspace, provide_data

@@ -79,6 +79,6 @@ def open_tasks(config: RayConfig, at_most: int) -> Iterator[Tasks]:
 
 def _client_app() -> ClientApp:
     """Load what any item needs before the first one is given out."""
-    from fedkd.federation.client_app import app
+    from fedkd.engines.absence import app
 
     return app

@@ -1,17 +1,16 @@
 """The Flower `ClientApp`: unpacks a message, lets the client do its part, packs the reply.
 
-A client's model lives in `Context.state` between rounds, unless the server's takes its place at the start of each.
-Simulated drop-outs and stragglers are a function of the seed, the client and the round, so that they are the same on
-every engine.
+A client's model lives in `Context.state` between rounds, unless the server's takes its place at the start of each; so
+does what its upload and its codec remember.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message
@@ -22,9 +21,7 @@ from fedkd.config.experiment import ExperimentConfig, load_config, parse_config
 from fedkd.errors import ConfigError, PayloadError
 from fedkd.federation.client import Client, ClientState, Work
 from fedkd.federation.messages import (
-    Absence,
     TrainInstruction,
-    TrainReply,
     hello_to_records,
     instruction_from_records,
     reply_to_records,
@@ -36,7 +33,7 @@ from fedkd.federation.threads import one_torch_thread
 from fedkd.federation.workspace import open_workspace
 from fedkd.flower.app_bundle import EXPERIMENT_KEY
 from fedkd.flower.packing import is_packed, pack_message, unpack_message
-from fedkd.seeding import numpy_rng
+from fedkd.secure_aggregation import ClientState as SecureState
 
 DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "simulations" / "digits.toml"
 """What an empty experiment stands for; it travels in the app's bundle, beside the package."""
@@ -46,6 +43,9 @@ MODEL, _UPLOAD, _CODEC, _ROUNDS, _SECURE = "model", "upload", "codec", "rounds",
 
 Compose = Callable[[Context], Client]
 """Makes the client that a context belongs to, with what it holds."""
+
+Mod = Callable[[Message, Context, Callable[[Message, Context], Message]], Message]
+"""Flower's: (message, context, the app behind the mod) -> reply."""
 
 
 def config_of(context: Context) -> ExperimentConfig:
@@ -88,25 +88,18 @@ def compose_client(context: Context) -> Client:
     )
 
 
-def simulated_absence(config: ExperimentConfig, client: int, server_round: int) -> Literal["dropped", "late"] | None:
-    """Whether this client is simulated to be absent in this round, and how."""
-    draw = numpy_rng(config.run.seed, "client", client, "round", server_round, "absence").random()
-    if draw < config.clients.dropout_rate:
-        return "dropped"
-    if draw < config.clients.dropout_rate + config.clients.straggler_rate:
-        return "late"
-    return None
-
-
 def _as_it_was_asked(message: Message, context: Context, answer: Callable[[Message, Context], Message]) -> Message:
     """Unpack a packed message, and pack the reply to it."""
     reply = answer(unpack_message(message), context)
     return pack_message(reply) if is_packed(message) else reply
 
 
-def build_client_app(compose: Compose) -> ClientApp:
-    """Make a client app; wherever it runs, `compose` alone knows who the client is and what it holds."""
-    app = ClientApp(mods=[_as_it_was_asked])
+def build_client_app(compose: Compose, mods: Sequence[Mod] = ()) -> ClientApp:
+    """Make a client app; wherever it runs, `compose` alone knows who the client is and what it holds.
+
+    `mods` are called with each message after it was unpacked, the first outermost.
+    """
+    app = ClientApp(mods=[_as_it_was_asked, *mods])
 
     @app.query("hello")
     def hello(message: Message, context: Context) -> Message:
@@ -126,22 +119,16 @@ def build_client_app(compose: Compose) -> ClientApp:
     return app
 
 
-app = build_client_app(compose_client)
-
-
 def _train(client: Client, message: Message, context: Context) -> Message:
     instruction = instruction_from_records(message.content)
     if has_request(message.content):
         return _secure(client, request_from_records(message.content), message, context, instruction)
     if client.config.secure_aggregation.enabled:
         raise PayloadError("secure_aggregation", "this client answers under secure aggregation only")
-    absence = simulated_absence(client.config, client.client, instruction.server_round)
-    if absence == "dropped":
-        return _reply(Absence(client.client, "dropped"), message)
     with one_torch_thread():
         reply, state = client.train(instruction, load_state(context))
     keep_state(state, context)
-    return _reply(Absence(client.client, "late") if absence else reply, message)
+    return Message(reply_to_records(reply), reply_to=message)
 
 
 def _secure(
@@ -151,15 +138,8 @@ def _secure(
     context: Context,
     instruction: TrainInstruction | None = None,
 ) -> Message:
-    config, absence = client.config, None
-    if request.stage == config.secure_aggregation.dropout_stage:
-        absence = simulated_absence(config, client.client, request.server_round)
-    kept = context.state.config_records[_SECURE]["kept"] if _SECURE in context.state else None
-    participant = SecureParticipant(client, kept if isinstance(kept, bytes) else None)
-    if absence == "dropped":
-        participant.leave()
-        context.state[_SECURE] = ConfigRecord({"kept": participant.kept})
-        return _reply(Absence(client.client, "dropped"), message)
+    config = client.config
+    participant = SecureParticipant(client, _kept(context))
 
     def work(instruction: TrainInstruction) -> Work:
         with one_torch_thread():
@@ -169,13 +149,20 @@ def _secure(
 
     answer = participant.answer(request, instruction, work, early=sends_early_keys(config, request.server_round))
     context.state[_SECURE] = ConfigRecord({"kept": participant.kept})
-    if absence:
-        return _reply(Absence(client.client, absence), message)
     return Message(answer_to_records(answer), reply_to=message)
 
 
-def _reply(reply: TrainReply | Absence, message: Message) -> Message:
-    return Message(reply_to_records(reply), reply_to=message)
+def forget_secrets(context: Context) -> None:
+    """Leave the round: nothing that is secret in it is kept."""
+    kept = _kept(context)
+    if kept is not None:
+        context.state[_SECURE] = ConfigRecord({"kept": SecureState.from_bytes(kept).wiped().to_bytes()})
+
+
+def _kept(context: Context) -> bytes | None:
+    """What this client remembers of secure aggregation."""
+    kept = context.state.config_records[_SECURE]["kept"] if _SECURE in context.state else None
+    return kept if isinstance(kept, bytes) else None
 
 
 def keep_state(state: ClientState, context: Context) -> None:

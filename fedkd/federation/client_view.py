@@ -23,7 +23,8 @@ class ModelView:
         model: after local training.
         workspace: the client's data.
         client: partition id.
-        test_logits_MC: the model's logits on the test split, whose samples then stand in for the public ones; else `None`.
+        test_logits_MC: the model's logits on the test split. Where they are given, the samples of the test split stand
+            in for the public ones.
     """
 
     model: nn.Module

@@ -231,6 +231,15 @@ def instruction_from_records(content: RecordDict) -> TrainInstruction:
     )
 
 
+def round_of(content: RecordDict) -> int:
+    """The round of an instruction, without its arrays.
+
+    Raises:
+        PayloadError: there is none.
+    """
+    return _field(content, "server_round", int)
+
+
 def _told(content: RecordDict) -> Told:
     wire = _arrays_of(content, _TOLD)
     if _KEYS not in wire:

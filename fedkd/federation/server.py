@@ -26,7 +26,15 @@ from fedkd.federation.weights import check_weights, read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Contribution, Method
 from fedkd.payload import Arrays, Rows
-from fedkd.records import ClientScores, Confusion, Distillation, StudentScore, TeacherScore, TemperatureChoice
+from fedkd.records import (
+    ClientScores,
+    Confusion,
+    Distillation,
+    PrivacyEvent,
+    StudentScore,
+    TeacherScore,
+    TemperatureChoice,
+)
 from fedkd.seeding import derive_seed, numpy_rng
 from fedkd.training.evaluation import agreement, confusion
 from fedkd.types import FloatArray, IntArray
@@ -155,6 +163,15 @@ class Server:
             evaluate=self._config.evaluates_clients(server_round) and rows_travel,
             used_round=used_round,
             setting=self._temperature.chosen,
+        )
+
+    def privacy_events(self, asked_N: IntArray) -> tuple[PrivacyEvent, ...]:
+        """What the steps of the payload do for the privacy of each client that answers."""
+        upload = self._method.rows_upload
+        if upload is None:
+            return ()
+        return self._seam.events(
+            upload.spec(self._workspace.data.num_classes, self._config.payload.bound), len(asked_N)
         )
 
     def tells_apart(self, client: int) -> bool:

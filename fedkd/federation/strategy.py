@@ -193,6 +193,7 @@ class DistillationStrategy(Strategy):
             selected=tuple(self._invitation.nodes),
             **gathered.recorded,
             **outcome.scores,
+            privacy_events=server.privacy_events(self._invitation.asked_N),
             seconds=gathered.seconds(outcome.seconds, time.perf_counter() - started),
         )
         if outcome.arrays is not None:

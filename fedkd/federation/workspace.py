@@ -51,7 +51,8 @@ class Workspace:
         """What a distillation needs of the public samples at `indices_N`.
 
         Raises:
-            PayloadError: an index beyond the public set, or teacher rows that are not finite [indices, classes] or wider.
+            PayloadError: an index beyond the public set, or teacher rows that are not finite [indices, classes] or
+            wider.
         """
         shape, num_classes = teacher_logits_NC.shape, self.data.num_classes
         if shape[:1] != (len(indices_N),) or len(shape) != 2 or shape[1] < num_classes:

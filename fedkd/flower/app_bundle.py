@@ -40,7 +40,7 @@ def app_manifest(server_app: str = "fedkd.flower_app:app", **run_config: str) ->
             "flwr": {
                 "app": {
                     "publisher": "fedkd",
-                    "components": {"serverapp": server_app, "clientapp": "fedkd.federation.client_app:app"},
+                    "components": {"serverapp": server_app, "clientapp": "fedkd.engines.absence:app"},
                     "config": {EXPERIMENT_KEY: "", **run_config},
                 }
             }

@@ -6,12 +6,12 @@
     start        how the server's models begin the round's distillation (no start: no server model, no student)
     distils      which server models then learn from the teacher: none, the student, or all
     tells        what goes down as rows: the teacher, the student's own soft labels, or rows for each client
-    adopts       what a client takes over before it trains: the server's model of its architecture where there is one and
-                 else soft labels ("model"), always soft labels ("soft_labels"), or nothing
+    adopts       what a client takes over before it trains: the server's model of its architecture, and soft labels
+                 where there is none ("model"); always soft labels ("soft_labels"); or nothing ("nothing")
     local_terms  further losses of local training
 
-A method in a file of its own is a `MethodConfig`, if it adds keys, and a function from that to a `Method`. Both are frozen
-values; every part is a class that can be made without a configuration.
+A method in a file of its own is a `MethodConfig`, if it adds keys, and a function from that to a `Method`. Both are
+frozen values; every part is a class that can be made without a configuration.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ class Method:
     """A federated method as a composition of parts; see the module's docstring.
 
     Attributes:
-        uploads: at most one that makes rows, and `ModelWeights` where the model travels. Where it alone does, the teacher is
-            made of the logits of the models that came.
+        uploads: at most one that makes rows, and `ModelWeights` where the model travels. Where the model alone travels,
+            the teacher is made of the logits of the models that came.
 
     Raises:
         ConfigError: parts that do not go together, named under `method.name`.
@@ -139,7 +139,7 @@ class Method:
 
     @property
     def teacher_upload(self) -> Upload:
-        """What the rows that the teacher is made of are made with, at the clients or, of their models, at the server."""
+        """What makes the rows of which the teacher is made: at the clients, or at the server where models travel."""
         return self.rows_upload or PublicLogits()
 
     @property

@@ -1,7 +1,8 @@
 """Refinements: what happens to the teacher after aggregation, in the open, so that masking allows it.
 
-A refinement may ask clients for fewer samples than were drawn, and may keep a state: a cache of soft labels asks only for
-what is stale, and fills in the rest. Several are done in order; each asks for some of what the one after it asks for.
+A refinement may ask clients for fewer samples than were drawn, and may keep a state: a cache of soft labels asks only
+for what is stale, and fills in the rest. Several are done in order; each asks for some of what the one after it asks
+for.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@
 | class_logits | classes | mean logits over the private samples of the class | class statistics |
 | prototypes | classes | mean feature over the private samples of the class | class statistics |
 
-`Selected` wraps an upload and leaves out samples that a client knows nothing of. `ModelWeights` stands for the model itself.
+`Selected` wraps an upload and leaves out samples that a client knows nothing of. `ModelWeights` stands for the model
+itself.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Protocol
 
 import numpy as np
 
-from fedkd.payload.rows import Arrays, Rows, RowsSpec
+from fedkd.payload.rows import CLASS_STATISTICS, Arrays, Rows, RowsSpec
 from fedkd.types import FloatArray, IntArray
 
 
@@ -102,7 +103,7 @@ class ClassLogits(Upload):
 
     def spec(self, num_classes: int, bound: float) -> RowsSpec:
         """A C × C table with gaps."""
-        return RowsSpec("classes", num_classes, bound, weighted=True, reveals="class statistics")
+        return RowsSpec("classes", num_classes, bound, weighted=True, reveals=CLASS_STATISTICS)
 
     def make(self, view: ClientView, asked_N: IntArray, memory: Arrays) -> tuple[Rows, Arrays]:
         """Mean by class."""
@@ -125,7 +126,7 @@ class Prototypes(Upload):
     def spec(self, num_classes: int, bound: float) -> RowsSpec:
         """A C × width table with gaps."""
         del num_classes
-        return RowsSpec("classes", self.width, bound, weighted=True, reveals="class statistics")
+        return RowsSpec("classes", self.width, bound, weighted=True, reveals=CLASS_STATISTICS)
 
     def make(self, view: ClientView, asked_N: IntArray, memory: Arrays) -> tuple[Rows, Arrays]:
         """Mean by class."""

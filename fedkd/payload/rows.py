@@ -1,8 +1,8 @@
 """Rows: the one payload. What a client says in a round is, for some keys, a value each, with a weight.
 
-FedMD's answers are rows keyed by public sample; the class means of FD and prototypes are rows keyed by class; a vote is a
-row with a single 1. A weight of 0, like a key that is missing, means that the client says nothing for that key. A mean
-over clients is Σ w·v / Σ w, which is what a masked sum gives, too.
+FedMD's answers are rows keyed by public sample; the class means of FD and prototypes are rows keyed by class; a vote is
+a row with a single 1. A weight of 0, like a key that is missing, means that the client says nothing for that key. A
+mean over clients is Σ w·v / Σ w, which is what a masked sum gives, too.
 
 Guarantees, for what `RowsSpec.checked` returns:
     - Keys are among those that were asked, ascending, each once; where rows carry no weights, all that were asked.
@@ -28,6 +28,10 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 Keys = Literal["public", "classes"]
 """What keys number: public samples, or classes."""
+
+
+PUBLIC_ANSWERS, CLASS_STATISTICS = "answers on public samples", "class statistics"
+"""What rows reveal, in the words of a site's policy and audit log."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class RowsSpec:
     norm: float = math.inf
     weighted: bool = False
     largest_weight: float = 1.0
-    reveals: str = "answers on public samples"
+    reveals: str = PUBLIC_ANSWERS
 
     @property
     def row_norm(self) -> float:

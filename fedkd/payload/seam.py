@@ -5,7 +5,8 @@
     server   arrays ── codec ── check, bound ──▶ rows
 
 Guarantees:
-    - Nothing that is not finite leaves, and nothing that is not finite or not of the spec's shape, keys and weights enters.
+    - Nothing that is not finite leaves, and nothing that is not finite or not of the spec's shape, keys and weights
+      enters.
     - No value beyond the spec's bound, as the steps leave it, leaves or enters: the server bounds, too.
     - A client's step draws from a generator of that client and round alone.
 """
@@ -36,13 +37,11 @@ class Outgoing:
         rows: checked against the spec.
         spec: as the steps leave it.
         clipped_fraction: share of the values that lay beyond the upload's bound.
-        events: what the steps did for privacy.
     """
 
     rows: Rows
     spec: RowsSpec
     clipped_fraction: float
-    events: tuple[PrivacyEvent, ...]
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,14 @@ class Seam:
             spec = step.after(spec)
         return spec
 
+    def events(self, spec: RowsSpec, num_rows: int) -> tuple[PrivacyEvent, ...]:
+        """What the steps do for the privacy of a client that sends so many rows of an upload with this spec."""
+        events = []
+        for step in self.steps:
+            events.append(step.event(spec, num_rows))
+            spec = step.after(spec)
+        return tuple(event for event in events if event is not None)
+
     def outgoing(self, rows: Rows, spec: RowsSpec, asked_N: IntArray, rng: np.random.Generator) -> Outgoing:
         """Bound the rows, take the steps, check the result.
 
@@ -73,13 +80,10 @@ class Seam:
         """
         bounded = spec.checked(rows, asked_N)
         clipped_fraction = float(np.mean(bounded.values_ND != rows.values_ND)) if rows.values_ND.size else 0.0
-        events = []
         for step in self.steps:
-            event = step.event(spec, len(bounded))
-            events += [] if event is None else [event]
             changed, spec = step(bounded, spec, rng), step.after(spec)
             bounded = spec.checked(changed, asked_N)
-        return Outgoing(bounded, spec, clipped_fraction, tuple(events))
+        return Outgoing(bounded, spec, clipped_fraction)
 
     def encode(self, rows: Rows, spec: RowsSpec, asked_N: IntArray, memory: Arrays) -> tuple[Arrays, Arrays]:
         """Rows that `outgoing` has passed as the arrays of a message, and what the codec remembers of it.

@@ -1,8 +1,8 @@
 """Steps: what is done to rows between the upload that made them and the codec: clip norms, add noise, lie.
 
-The place is the same for all, in clear and under masks. A step says what it does to the spec (`after`), so that the server
-knows the bound of what arrives, and what it did for the privacy of the client (`event`), so that an accountant can add up
-without seeing a value.
+The place is the same for all, in clear and under masks. A step says what it does to the spec (`after`), so that the
+server knows the bound of what arrives, and what it did for the privacy of the client (`event`), so that an accountant
+can add up without seeing a value.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fedkd.payload.rows import Rows, RowsSpec
 from fedkd.records import PrivacyEvent
 
 TAIL = 6.0
-"""Standard deviations of noise that the bound leaves room for; what lies beyond is clipped, once in 500 million values."""
+"""Standard deviations of noise for which the bound leaves room. What lies beyond is clipped: 2 of 10^9 values."""
 
 
 class Step(ABC):
@@ -65,8 +65,8 @@ class ClipNorm(Step):
 class GaussianNoise(Step):
     """Add N(0, (noise_multiplier · S)²) to every value, S the largest L2 norm of a row.
 
-    Each row is then released by the Gaussian mechanism with that multiplier against another client's having none there
-    (Dwork & Roth 2014, app. A); the rows of all rounds compose.
+    Whether or not the client sent this row is then hidden by a Gaussian mechanism with that noise multiplier (Dwork &
+    Roth 2014, app. A). Rows compose, those of one message as those of all rounds.
     """
 
     noise_multiplier: float

@@ -9,7 +9,7 @@ from flwr.app import Context, Error, Message
 from fedkd.errors import ConfigError, FedkdError, ModelError, PayloadError, PolicyError
 from fedkd.federation.client import Client
 from fedkd.federation.client_app import build_client_app, config_of
-from fedkd.federation.messages import HELLO, Absence, absence_from_records, one_line, reply_from_records
+from fedkd.federation.messages import HELLO, absence_from_records, one_line
 from fedkd.federation.references import compose_method
 from fedkd.federation.secure.messages import answer_from_records, has_request, request_from_records
 from fedkd.federation.workspace import Workspace, resolve_device
@@ -19,7 +19,7 @@ from fedkd.flower.packing import is_packed, pack_message, unpack_message
 from fedkd.secure_aggregation import Credentials
 from fedkd.site.audit import AuditLog
 from fedkd.site.local_data import LocalData
-from fedkd.site.policy import check_bundle, check_experiment, check_own_code, check_usage, what_is_asked
+from fedkd.site.policy import check_bundle, check_experiment, check_own_code, check_usage, reveals, what_is_asked
 from fedkd.site.settings import SiteConfig
 from fedkd.site.state import SiteState
 
@@ -74,7 +74,7 @@ class MessageHandler:
                 check_usage(self._site.policy, usage)
                 self._state.keep_usage(usage)
             reply = self._work(message, context)
-            kind = _kind(message, reply)
+            kind = self._kind(message, reply, context)
         except Exception as cause:  # one bad message must not end the client
             reason = _reason(cause)
             self._audit.refused(run_id, server_round, asked, reason)
@@ -117,24 +117,24 @@ class MessageHandler:
         self._state.save(own.run_id, own.state)
         return reply
 
+    def _kind(self, message: Message, reply: Message, context: Context) -> str:
+        """What is sent, in a few words, for the audit log; of rows, what they reveal."""
+        if message.metadata.message_type == HELLO:
+            return "introduction"
+        if absence_from_records(reply.content) is not None:
+            return "absence"
+        config = config_of(context)
+        rows = reveals(config, compose_method(config.method)) or "model weights"
+        if not has_request(message.content):
+            return rows
+        if answer_from_records(reply.content).aborted:
+            return "withdrawal"
+        stage = request_from_records(message.content).stage
+        return f"masked {rows}" if stage == "mask" else f"key agreement ({stage})"
+
 
 def _reason(cause: Exception) -> str:
     if isinstance(cause, _SAYABLE):
         return one_line(f"{type(cause).__name__}: {cause}")
     kind = type(cause).__name__ if isinstance(cause, FedkdError) else f"unexpected {type(cause).__name__}"
     return f"{kind}; see the log of this site"
-
-
-def _kind(message: Message, reply: Message) -> str:
-    """What is sent, in a word or two, for the audit log."""
-    if message.metadata.message_type == HELLO:
-        return "introduction"
-    if absence_from_records(reply.content) is not None:
-        return "absence"
-    if has_request(message.content):
-        if answer_from_records(reply.content).aborted:
-            return "withdrawal"
-        stage = request_from_records(message.content).stage
-        return "masked logits" if stage == "mask" else f"key agreement ({stage})"
-    given = reply_from_records(reply.content)
-    return "model weights" if not isinstance(given, Absence) and given.weights is not None else "logits"

@@ -14,8 +14,10 @@ from fedkd.federation.messages import TRAIN, instruction_from_records
 from fedkd.federation.secure.messages import has_request, request_from_records
 from fedkd.flower.app_bundle import bundle_hash
 from fedkd.methods import Method
+from fedkd.payload.rows import CLASS_STATISTICS
 from fedkd.site.settings import PolicyConfig, SiteConfig
 from fedkd.site.state import Usage
+from fedkd.types import is_import_path
 
 
 def check_bundle(policy: PolicyConfig, content: bytes) -> None:
@@ -46,18 +48,21 @@ def check_own_code(experiment: object) -> None:
         values = json.loads(experiment) if isinstance(experiment, str) else None
     except ValueError:
         values = None
-    for key, value in _names(values):
-        if isinstance(value, str) and ":" in value:
-            raise PolicyError("own_code", f"{key} = {value!r} is an import path; a site runs only code of fedkd")
+    for key, value in _texts(values):
+        if is_import_path(value):
+            raise PolicyError("own_code", f"{key} = {value!r} is an import path; a site runs what fedkd brings")
 
 
-def _names(values: object) -> Iterator[tuple[str, object]]:
-    for key in ("method.name", "student.model", "clients.models", "data.source", "data.public.source"):
-        value: object = values
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        for each in value if isinstance(value, list) else [value]:
-            yield key, each
+def _texts(values: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text of nested values with its dotted key."""
+    if isinstance(values, str):
+        yield path, values
+    elif isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from _texts(value, f"{path}.{key}".strip("."))
+    elif isinstance(values, list):
+        for value in values:
+            yield from _texts(value, path)
 
 
 def check_experiment(site: SiteConfig, config: ExperimentConfig, method: Method) -> None:
@@ -75,6 +80,10 @@ def check_experiment(site: SiteConfig, config: ExperimentConfig, method: Method)
         raise PolicyError(
             "allow_weights", f"{method.name} sends the weights of the model; this site does not allow that"
         )
+    if reveals(config, method) == CLASS_STATISTICS and not policy.allow_class_statistics:
+        raise PolicyError(
+            "allow_class_statistics", f"{method.name} sends statistics of each class; this site does not allow that"
+        )
     if (policy.require_secure_aggregation or policy.minimum_cohort) and not secure.enabled:
         rule = "require_secure_aggregation" if policy.require_secure_aggregation else "minimum_cohort"
         raise PolicyError(rule, "the server would see each client's answer; secure_aggregation.enabled must be true")
@@ -85,6 +94,12 @@ def check_experiment(site: SiteConfig, config: ExperimentConfig, method: Method)
     if secure.minimum_cohort < policy.minimum_cohort:
         asked = f"secure_aggregation.minimum_cohort is {secure.minimum_cohort}"
         raise PolicyError("minimum_cohort", f"{asked}; at least {policy.minimum_cohort}")
+
+
+def reveals(config: ExperimentConfig, method: Method) -> str:
+    """What a client's rows say of its private data; nothing where it sends none."""
+    upload = method.rows_upload
+    return "" if upload is None else upload.spec(2, config.payload.bound).reveals
 
 
 def what_is_asked(message: Message) -> tuple[int | None, int]:

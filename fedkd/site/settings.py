@@ -38,6 +38,9 @@ class PolicyConfig(Section):
         (), strict=False, description="SHA-256 of allowed bundles, besides the bundle of this installation"
     )
     allow_weights: bool = Field(False, description="also take part in methods that send the weights of the model")
+    allow_class_statistics: bool = Field(
+        False, description="also take part in methods that send statistics of the private samples of each class"
+    )
 
 
 class SiteConfig(Section):

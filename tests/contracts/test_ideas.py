@@ -1,7 +1,7 @@
 """Eight ideas that researchers bring, each a file of at most forty lines in `ideas/`, and none an edit of fedkd.
 
-Every idea runs on the local engine and on Ray with equal bits, and ends with equal bytes when it is stopped and resumed;
-those that need only sums also run under masks, within the resolution of what they say in clear.
+Every idea runs on the local engine and on Ray with equal bits, and ends with equal bytes when it is stopped and
+resumed; those that need only sums also run under masks, within the resolution of what they say in clear.
 """
 
 from __future__ import annotations
@@ -154,12 +154,14 @@ def test_an_idea_that_needs_only_sums_says_the_same_under_masks(idea: str) -> No
 @pytest.mark.parametrize("idea", [idea for idea in IDEAS if idea not in SUMS])
 def test_an_idea_that_needs_more_than_sums_is_refused_under_masks(idea: str) -> None:
     """Before anything runs, and with the reason."""
-    with pytest.raises(ConfigError, match="weights travel|looks at each client|payload.encoding"):
+    with pytest.raises(ConfigError, match=r"weights travel|looks at each client|payload\.encoding"):
         config_of(idea, secure_aggregation={"enabled": True, "value_bits": 20, "ring_bits": 64, "weight_bits": 16})
 
 
 def test_a_cache_asks_for_less_once_it_is_filled() -> None:
-    """With all labels cached for two rounds: all samples in round 1, one in rounds 2 and 3, and then what has become old."""
+    """With all labels cached for two rounds: all samples in round 1, one in rounds 2 and 3, and then what has become
+    old.
+    """
     config = config_of("soft_label_cache", method=IDEAS["soft_label_cache"]["method"] | {"public_per_round": 0})
     up = [record.bytes.up for record in run(config)[0].history]
     assert up[0] == 4 * (40 * 10 * 4 + 128)

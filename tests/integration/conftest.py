@@ -17,9 +17,9 @@ from flwr.app import Message
 
 from fedkd.config.experiment import ExperimentConfig, parse_config
 from fedkd.engines import LocalGrid, process_guard
+from fedkd.engines.absence import app as client_app
 from fedkd.engines.flower import answers, guarded, runtime_environment
 from fedkd.engines.simulation import run_apps
-from fedkd.federation.client_app import app as client_app
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
 from fedkd.flower.app_bundle import EXPERIMENT_KEY

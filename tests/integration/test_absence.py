@@ -10,9 +10,9 @@ from flwr.app import Message
 
 from fedkd.config.experiment import ExperimentConfig
 from fedkd.engines import LocalGrid
+from fedkd.engines.absence import app as client_app
+from fedkd.engines.absence import simulated_absence
 from fedkd.engines.simulation import run_apps, simulate
-from fedkd.federation.client_app import app as client_app
-from fedkd.federation.client_app import simulated_absence
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
 from fedkd.flower.app_bundle import EXPERIMENT_KEY

@@ -18,8 +18,8 @@ CULPRIT = 2
 
 def replace_logits(change: Callable[[np.ndarray], np.ndarray]) -> Change:
     def apply(content: RecordDict) -> None:
-        logits = content.array_records["logits"]["logits"].numpy()
-        content["logits"] = ArrayRecord({"logits": Array(change(logits))})
+        logits = content.array_records["rows"]["values"].numpy()
+        content["rows"] = ArrayRecord({"values": Array(change(logits))})
 
     return apply
 
@@ -45,8 +45,8 @@ def one_nan(logits: np.ndarray) -> np.ndarray:
 
 
 def garbled(content: RecordDict) -> None:
-    array = content.array_records["logits"]["logits"]
-    content["logits"] = ArrayRecord({"logits": Array(array.dtype, array.shape, array.stype, b"not an array")})
+    array = content.array_records["rows"]["values"]
+    content["rows"] = ArrayRecord({"values": Array(array.dtype, array.shape, array.stype, b"not an array")})
 
 
 def empty(content: RecordDict) -> None:
@@ -60,12 +60,12 @@ def drop(record: str) -> Change:
 CASES: dict[str, tuple[Change, str, str]] = {
     "NaN": (replace_logits(one_nan), "not_finite", "NaN or infinity"),
     "infinity": (replace_logits(lambda z: np.full_like(z, np.inf)), "not_finite", "NaN or infinity"),
-    "too few samples": (replace_logits(lambda z: z[:-1]), "shape", "[60 samples, 10 classes]"),
-    "three dimensions": (replace_logits(lambda z: z[None]), "shape", "[60 samples, 10 classes]"),
-    "wrong class count": (replace_logits(lambda z: z[:, :9]), "classes", "9 classes; the problem has 10"),
+    "too few samples": (replace_logits(lambda z: z[:-1]), "shape", "(60, 10)"),
+    "three dimensions": (replace_logits(lambda z: z[None]), "shape", "(60, 10)"),
+    "wrong class count": (replace_logits(lambda z: z[:, :9]), "shape", "(60, 9)"),
     "wrong dtype": (replace_logits(lambda z: z.astype(np.float64)), "dtype", "float64"),
     "garbled array": (garbled, "malformed", "cannot be read"),
-    "no logits": (drop("logits"), "missing", "no logits"),
+    "no rows": (drop("rows"), "missing", "no rows"),
     "no header": (drop("header"), "missing", "'client'"),
     "no metrics": (drop("metrics"), "missing", "'metrics'"),
     "nothing": (empty, "missing", "'client'"),

@@ -13,10 +13,10 @@ from flwr.app import Message
 
 from fedkd.config.experiment import ExperimentConfig
 from fedkd.engines import LocalGrid
+from fedkd.engines.absence import app as client_app
 from fedkd.engines.simulation import run_apps, simulate
 from fedkd.errors import ConfigError, RoundError
 from fedkd.federation.checkpoints import Checkpoints
-from fedkd.federation.client_app import app as client_app
 from fedkd.federation.messages import TRAIN, TrainInstruction, instruction_to_records, reply_from_records
 from fedkd.federation.observers import Observer
 from fedkd.federation.secure.identities import identity_path, make_identities

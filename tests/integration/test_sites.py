@@ -45,10 +45,10 @@ def test_two_sites(small_config: MakeConfig, start_loopback: Callable[[Path], An
     expected = simulate(simulated, Observer()).student
     assert expected is not None
     assert bits(load_file(tmp_path / "first" / "student.safetensors")) == bits(expected)
-    assert [line["released"] for line in loopback.audit(1)] == ["introduction", "logits"]
+    assert [line["released"] for line in loopback.audit(1)] == ["introduction", "answers on public samples"]
 
     run = loopback.submit(tmp_path / "app", named(deployed, "restarted", 3))
-    loopback.wait_for(1, "logits", 1, skip=len(loopback.audit(1)))
+    loopback.wait_for(1, "answers on public samples", 1, skip=len(loopback.audit(1)))
     second.terminate()
     assert second.wait(30) == 0
     loopback.site(1)
@@ -67,7 +67,7 @@ def app_with_code(folder: Path, marker: Path) -> Path:
     """The app, but with a client app of its own, which leaves a mark where it is imported."""
     write_app(folder)
     manifest = folder / "pyproject.toml"
-    manifest.write_text(manifest.read_text().replace("fedkd.federation.client_app:app", "own_client:app"))
+    manifest.write_text(manifest.read_text().replace("fedkd.engines.absence:app", "own_client:app"))
     mark = f"open({str(marker)!r}, 'w').close()\n"
-    (folder / "own_client.py").write_text(f"from fedkd.federation.client_app import app\n{mark}__all__ = ['app']\n")
+    (folder / "own_client.py").write_text(f"from fedkd.engines.absence import app\n{mark}__all__ = ['app']\n")
     return folder

@@ -44,7 +44,7 @@ def test_masked_rounds_with_pinned_identities_end_where_the_simulation_does(fede
     assert all(each.secure_sum is not None for each in record.history)
     assert record.student.accuracy == pytest.approx(simulation.result()["accuracy"], abs=0.005)
     asked = [json.loads(line) for line in federation.audit(0)]
-    assert "masked logits" in {line.get("released") for line in asked}
+    assert "masked answers on public samples" in {line.get("released") for line in asked}
 
 
 DISTURBANCES = {

@@ -98,10 +98,6 @@ class SecureParticipant:
         self._state = party.state
         return SecureAnswer(self._client.client, message, advertisement)
 
-    def leave(self) -> None:
-        """Drop out of the round: nothing secret is left of it."""
-        self._state = self._state.wiped()
-
     def _mask(
         self, party: SecureClient, request: SecureRequest, instruction: TrainInstruction | None, work: DoWork | None
     ) -> bytes:

@@ -3,8 +3,8 @@
     [rows for the keys of the round | rows on the test split, where the teacher is measured | counters]
 
 Nothing else about a client leaves it. The rows of both parts go through the aggregator, so that the sum gives the
-teacher on both. A row that a client does not have has weight 0; the mean of a row to which nobody gave any weight does not
-exist, and the teacher lacks it.
+teacher on both. A row that a client does not have has weight 0; the mean of a row to which nobody gave any weight does
+not exist, and the teacher lacks it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""FD (Jeong et al. 2018): clients send the mean logits of each class, and learn from the others' means of the class of a
-private sample; there are no public samples: `method.name = "federated_distillation:build"`.
+"""FD (Jeong et al. 2018): clients send the mean logits of each class, and learn from the others' means of the class of
+a private sample; there are no public samples: `method.name = "federated_distillation:build"`.
 """
 
 from dataclasses import dataclass

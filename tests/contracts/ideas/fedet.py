@@ -16,7 +16,9 @@ DIVERSITY = 0.05
 
 
 class ConsensusAndDiversity(Aggregator):
-    """Rows of 2C values: the consensus' logits, then log-probabilities of those who disagree (uniform where nobody does)."""
+    """Rows of 2C values: the consensus' logits, then log-probabilities of those who disagree (uniform where nobody
+    does).
+    """
 
     def combine(self, stack: Stack) -> Rows:
         """Weights are the variances of the logits over classes (eq. 3)."""

@@ -1,5 +1,5 @@
-"""Gaussian noise on every row, sized by what the step before it has promised:
-`payload.steps = [{ name = "clip_norm", clipping_norm = 5.0 }, { name = "gaussian_noise:Noise", noise_multiplier = 0.1 }]`.
+"""Gaussian noise on every row, sized by what the step before it has promised: `payload.steps = [{ name = "clip_norm",
+clipping_norm = 5.0 }, { name = "gaussian_noise:Noise", noise_multiplier = 0.1 }]`.
 """
 
 from dataclasses import dataclass, replace

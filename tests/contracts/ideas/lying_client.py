@@ -1,4 +1,6 @@
-"""A client that lies: it says the opposite of what it knows: `attack = { clients = [0], lie = "lying_client:Opposite" }`."""
+"""A client that lies: it says the opposite of what it knows: `attack = { clients = [0], lie = "lying_client:Opposite"
+}`.
+"""
 
 from dataclasses import replace
 

@@ -1,5 +1,5 @@
-"""One-bit labels with delta coding (CFD, Sattler et al. 2022): the chosen class of each sample, and only where it has changed
-since the last round that was used: `payload.encoding = "one_bit_delta:OneBitDelta"`.
+"""One-bit labels with delta coding (CFD, Sattler et al. 2022): the chosen class of each sample, and only where it has
+changed since the last round that was used: `payload.encoding = "one_bit_delta:OneBitDelta"`.
 """
 
 from typing import ClassVar

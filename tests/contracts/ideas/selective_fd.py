@@ -1,5 +1,5 @@
-"""Selective-FD (Shao et al. 2024): a client answers only samples that look like its own, by the density ratio of its private
-data to uniform noise (KuLSIF, Kanamori et al. 2012): `method.upload = "selective_fd:selective_logits"`.
+"""Selective-FD (Shao et al. 2024): a client answers only samples that look like its own, by the density ratio of its
+private data to uniform noise (KuLSIF, Kanamori et al. 2012): `method.upload = "selective_fd:selective_logits"`.
 """
 
 import numpy as np

@@ -1,5 +1,5 @@
-"""A cache of soft labels (SCARLET, Azuma et al. 2026): clients are asked only for samples whose soft label is missing or
-older than `duration` rounds: `method.refine = [{ name = "soft_label_cache:SoftLabelCache", duration = 2 }]`.
+"""A cache of soft labels (SCARLET, Azuma et al. 2026): clients are asked only for samples whose soft label is missing
+or older than `duration` rounds: `method.refine = [{ name = "soft_label_cache:SoftLabelCache", duration = 2 }]`.
 """
 
 from dataclasses import dataclass

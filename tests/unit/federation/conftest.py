@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fedkd.config.experiment import ExperimentConfig, parse_config
 from fedkd.engines import LocalGrid
+from fedkd.engines.absence import simulate_absence
 from fedkd.engines.simulation import run_apps, run_config_of
 from fedkd.federation.checkpoints import Checkpoints
 from fedkd.federation.client import Client
@@ -93,7 +94,7 @@ def app_that_answers(answer: Answer) -> ClientApp:
         )
         return replace(client, workspace=workspace)
 
-    return build_client_app(compose)
+    return build_client_app(compose, mods=[simulate_absence])
 
 
 class Clients(LocalGrid):

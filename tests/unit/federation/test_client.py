@@ -12,13 +12,15 @@ import torch
 from flwr.app import Context, Message, RecordDict
 
 from fedkd.config.experiment import ExperimentConfig
+from fedkd.engines.absence import app, simulated_absence
 from fedkd.engines.simulation import run_config_of
 from fedkd.errors import PayloadError
 from fedkd.federation.client import Client
-from fedkd.federation.client_app import app, build_client_app, compose_client, simulated_absence
+from fedkd.federation.client_app import build_client_app, compose_client
 from fedkd.federation.messages import (
     HELLO,
     TRAIN,
+    Told,
     TrainInstruction,
     hello_from_records,
     instruction_to_records,
@@ -30,7 +32,7 @@ from fedkd.flower.internals import task_identity
 
 Make = Callable[..., ExperimentConfig]
 INSTRUCTION = TrainInstruction(
-    server_round=1, public_indices_N=np.arange(24, dtype=np.int32), weights=None, consensus=None, evaluate=True
+    server_round=1, asked_N=np.arange(24, dtype=np.int32), weights=None, told=None, evaluate=True
 )
 
 
@@ -105,17 +107,17 @@ def test_a_client_answers_the_test_split_only_where_it_is_asked_to(make_config: 
     np.testing.assert_array_equal(payloads.answers(measured), payloads.answers(unmeasured))
 
 
-def test_a_client_answers_the_public_samples_it_is_asked_for_in_their_order(make_config: Make, payloads: Any) -> None:
-    config, some = make_config(), np.array([17, 3, 5], np.int32)
+def test_a_client_answers_the_public_samples_it_is_asked_for(make_config: Make, payloads: Any) -> None:
+    config, some = make_config(), np.array([3, 5, 17], np.int32)
     all_NC = payloads.answers(ask(context_of(config)))
-    some_NC = payloads.answers(ask(context_of(config), replace(INSTRUCTION, public_indices_N=some)))
+    some_NC = payloads.answers(ask(context_of(config), replace(INSTRUCTION, asked_N=some)))
     np.testing.assert_allclose(some_NC, all_NC[some], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("outside", [-1, 24])
 def test_a_public_sample_that_a_client_does_not_hold_is_refused(make_config: Make, outside: int) -> None:
     with pytest.raises(PayloadError, match=f"public index {outside}; this side holds 24"):
-        ask(context_of(make_config()), replace(INSTRUCTION, public_indices_N=np.array([0, outside], np.int32)))
+        ask(context_of(make_config()), replace(INSTRUCTION, asked_N=np.sort([0, outside]).astype(np.int32)))
 
 
 def test_local_training_is_drawn_by_seed_client_and_round(make_config: Make, payloads: Any) -> None:
@@ -139,10 +141,10 @@ def test_local_training_is_drawn_by_seed_client_and_round(make_config: Make, pay
 def test_learning_from_the_teacher_is_drawn_by_seed_client_and_round(make_config: Make, payloads: Any) -> None:
     """Without local epochs and in the second round, all that a client does is to learn from the teacher."""
     config = make_config(
-        method={"name": "fedmd", "digestion": {"batch_size": 8, "learning_rate": 0.01}}, training={"epochs": 0}
+        method={"name": "fedmd", "local_distillation": {"batch_size": 8, "learning_rate": 0.01}}, training={"epochs": 0}
     )
     teacher_NC = np.random.default_rng(0).normal(size=(24, 10)).astype(np.float32)
-    learn = replace(INSTRUCTION, consensus=(INSTRUCTION.public_indices_N, teacher_NC))
+    learn = replace(INSTRUCTION, told=Told(INSTRUCTION.asked_N, 10, {"values": teacher_NC}))
     first = context_of(config)
     ask(first)
 
@@ -159,10 +161,10 @@ def test_learning_from_the_teacher_is_drawn_by_seed_client_and_round(make_config
 
 def test_a_client_moves_towards_the_teacher_before_it_trains(make_config: Make, payloads: Any) -> None:
     config = make_config(
-        method={"name": "fedmd", "digestion": {"epochs": 30, "learning_rate": 0.01}}, training={"epochs": 0}
+        method={"name": "fedmd", "local_distillation": {"epochs": 30, "learning_rate": 0.01}}, training={"epochs": 0}
     )
     teacher_NC = np.eye(10, dtype=np.float32)[np.arange(24) % 10] * 4
-    learn = replace(INSTRUCTION, consensus=(INSTRUCTION.public_indices_N, teacher_NC))
+    learn = replace(INSTRUCTION, told=Told(INSTRUCTION.asked_N, 10, {"values": teacher_NC}))
     before, after = (payloads.answers(ask(context_of(config), each)) for each in (INSTRUCTION, learn))
     assert np.abs(after - teacher_NC).mean() < 0.9 * np.abs(before - teacher_NC).mean()
 
@@ -211,7 +213,7 @@ def test_a_client_whose_weights_travel_sends_its_trained_model_and_no_logits(
     config = make_config(method={"name": method})
     adopted = student_of(config)
     reply = ask(context_of(config), replace(INSTRUCTION, weights=adopted, evaluate=False))
-    assert payloads.reply(reply).logits is None
+    assert payloads.reply(reply).rows is None
     assert not same_bits(payloads.weights_up(reply), adopted)
     still = make_config(method={"name": method}, training={"epochs": 0})
     assert same_bits(payloads.weights_up(ask(context_of(still), replace(INSTRUCTION, weights=adopted))), adopted)

@@ -11,9 +11,9 @@ from flwr.app import Context, Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedkd.config.experiment import ExperimentConfig
+from fedkd.engines.absence import app
 from fedkd.engines.simulation import run_config_of
 from fedkd.errors import RoundError
-from fedkd.federation.client_app import app
 from fedkd.federation.messages import HELLO, TRAIN, hello_from_records, hello_to_records
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult, run_server_app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import is_dataclass
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ from fedkd.federation.messages import (
     Absence,
     ClientMetrics,
     Hello,
+    Told,
     TrainInstruction,
     TrainReply,
+    evaluation_bytes,
     hello_from_records,
     hello_to_records,
     instruction_from_records,
@@ -27,7 +30,7 @@ from fedkd.federation.messages import (
     reply_from_records,
     reply_to_records,
 )
-from fedkd.payload import EncodedLogits
+from fedkd.payload import Rows
 
 METRICS = ClientMetrics(
     num_examples=7,
@@ -50,32 +53,55 @@ def test_hello_survives() -> None:
     assert hello_from_records(over_the_wire(hello_to_records(hello))) == hello
 
 
+def same(first: object, second: object) -> bool:
+    """Whether two payloads hold the same, arrays bit by bit."""
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return (first.dtype, first.shape, first.tobytes()) == (second.dtype, second.shape, second.tobytes())
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if is_dataclass(first) and type(first) is type(second):
+        return same(vars(first), vars(second))
+    return type(first) is type(second) and first == second
+
+
+TOLD = Told(np.arange(2, dtype=np.int32), 3, {"values": np.ones((2, 3), np.int8), "scale": np.array([0.5])})
+
+
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
-@pytest.mark.parametrize("consensus", [None, (np.arange(2, dtype=np.int32), np.ones((2, 3), np.float32))])
-def test_an_instruction_survives(weights: dict | None, consensus: tuple | None) -> None:
-    sent = TrainInstruction(4, np.array([1, 5], np.int32), weights, consensus, evaluate=True)
-    received = instruction_from_records(over_the_wire(instruction_to_records(sent)))
-    assert (received.server_round, received.evaluate) == (4, True)
-    np.testing.assert_array_equal(received.public_indices_N, sent.public_indices_N)
-    assert (received.weights is None) == (weights is None)
-    for key in weights or {}:
-        np.testing.assert_array_equal(received.weights[key], weights[key])
-        assert (received.weights[key].dtype, received.weights[key].shape) == (weights[key].dtype, weights[key].shape)
-    assert (received.consensus is None) == (consensus is None)
-    if consensus is not None:
-        np.testing.assert_array_equal(received.consensus[1], consensus[1])
+@pytest.mark.parametrize("told", [None, TOLD])
+@pytest.mark.parametrize(("used_round", "setting"), [(0, None), (3, (4.0, 0.5))])
+def test_an_instruction_survives(
+    weights: dict | None, told: Told | None, used_round: int, setting: tuple[float, float] | None
+) -> None:
+    asked_N = np.array([1, 5], np.int32)
+    sent = TrainInstruction(4, asked_N, weights, told, evaluate=True, used_round=used_round, setting=setting)
+    assert same(instruction_from_records(over_the_wire(instruction_to_records(sent))), sent)
 
 
-def test_a_reply_survives() -> None:
-    logits = EncodedLogits(np.array([[1, -2, 3]], np.int8), 0.25)
-    sent = TrainReply(1, 2, "cd" * 32, METRICS, logits=logits, weights=WEIGHTS, test_logits=np.ones((2, 3), np.float32))
-    received = reply_from_records(over_the_wire(reply_to_records(sent)))
-    assert isinstance(received, TrainReply)
-    assert (received.client, received.server_round, received.metrics, received.version) == (1, 2, METRICS, __version__)
-    assert received.logits is not None
-    assert received.logits.scale == 0.25
-    np.testing.assert_array_equal(received.logits.data, logits.data)
-    np.testing.assert_array_equal(received.weights["layer.weight"], WEIGHTS["layer.weight"])
+ROWS = {"values": np.array([[1, -2, 3]], np.int8), "scale": np.array([0.25])}
+
+
+@pytest.mark.parametrize("test_rows", [None, Rows.of([0, 4], np.ones((2, 3)), [1.0, 0.5])])
+def test_a_reply_survives(test_rows: Rows | None) -> None:
+    sent = TrainReply(
+        client=1,
+        server_round=2,
+        public_digest="cd" * 32,
+        metrics=METRICS,
+        rows=ROWS,
+        weights=WEIGHTS,
+        test_logits=np.ones((2, 3), np.float32),
+        test_rows=test_rows,
+        based_on=1,
+    )
+    assert same(reply_from_records(over_the_wire(reply_to_records(sent))), sent)
+
+
+@pytest.mark.parametrize("keys_N", [np.array([5, 1], np.int32), np.array([1, 1], np.int32), np.array([1.0]), np.eye(2)])
+def test_keys_that_are_no_ascending_list_are_refused(keys_N: np.ndarray) -> None:
+    content = instruction_to_records(TrainInstruction(1, keys_N, None, None, evaluate=False))
+    with pytest.raises(PayloadError, match="no ascending int32 array"):
+        instruction_from_records(content)
 
 
 @pytest.mark.parametrize("kind", ["dropped", "late"])
@@ -91,11 +117,12 @@ def test_an_instruction_of_another_version_is_refused() -> None:
 
 
 def test_bytes_count_arrays_and_leave_the_measurement_out() -> None:
-    logits = EncodedLogits(np.zeros((10, 4), np.float16), 1.0)
-    reply = TrainReply(1, 1, "", METRICS, logits=logits)
-    measured = TrainReply(1, 1, "", METRICS, logits=logits, test_logits=np.zeros((100, 4), np.float32))
+    rows = {"values": np.zeros((10, 4), np.float16)}
+    reply = reply_to_records(TrainReply(1, 1, "", METRICS, rows=rows))
+    measured = reply_to_records(TrainReply(1, 1, "", METRICS, rows=rows, test_logits=np.zeros((100, 4), np.float32)))
     header = 128  # of NumPy's array format
-    assert payload_bytes(reply_to_records(reply)) == payload_bytes(reply_to_records(measured)) == 10 * 4 * 2 + header
+    assert payload_bytes(reply) == payload_bytes(measured) == 10 * 4 * 2 + header
+    assert (evaluation_bytes(reply), evaluation_bytes(measured)) == (0, 100 * 4 * 4 + header)
 
 
 def an_archive() -> bytes:
@@ -112,9 +139,8 @@ def a_huge_shape() -> bytes:
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04broken", b"\x93NUMPY", an_archive(), a_huge_shape()])
 def test_bytes_that_are_no_array_are_refused(data: bytes) -> None:
-    logits = EncodedLogits(np.zeros((2, 3), np.float32), 1.0)
-    content = reply_to_records(TrainReply(1, 1, "", METRICS, logits=logits))
-    content["logits"] = ArrayRecord({"logits": Array("float32", (2, 3), "numpy.ndarray", data)})
+    content = reply_to_records(TrainReply(1, 1, "", METRICS, rows=ROWS))
+    content["rows"] = ArrayRecord({"values": Array("float32", (2, 3), "numpy.ndarray", data)})
     with pytest.raises(PayloadError, match="cannot be read"):
         reply_from_records(content)
 
@@ -124,7 +150,7 @@ scalars = st.one_of(
 )
 headers = st.dictionaries(
     st.sampled_from(
-        ["client", "version", "server_round", "public_digest", "absence", "logits_scale", "architecture", "evaluate"]
+        ["client", "version", "server_round", "public_digest", "absence", "based_on", "told_width", "evaluate"]
     ),
     st.one_of(scalars, st.just(__version__)),
 )
@@ -141,7 +167,7 @@ metrics = st.dictionaries(st.sampled_from(list(vars(METRICS))), metric_values)
 
 @given(
     headers,
-    st.dictionaries(st.sampled_from(["logits", "weights", "public", "consensus", "evaluation"]), arrays),
+    st.dictionaries(st.sampled_from(["rows", "weights", "asked", "told", "evaluation"]), arrays),
     metrics,
 )
 def test_no_records_make_the_reader_raise_anything_but_a_payload_error(
@@ -149,9 +175,9 @@ def test_no_records_make_the_reader_raise_anything_but_a_payload_error(
 ) -> None:
     content = RecordDict({"header": ConfigRecord(header), "metrics": MetricRecord(metric_record)})
     for key, array in arrays_by_record.items():
-        content[key] = ArrayRecord({"logits": array, "indices": array})
+        content[key] = ArrayRecord({"logits": array, "keys": array, "values": array, "row_keys": array})
     for read in (reply_from_records, instruction_from_records, hello_from_records):
         try:
             read(content)
         except PayloadError as refused:
-            assert refused.reason in {"missing", "malformed", "version"}  # noqa: PT017 (one of three readers may accept)
+            assert refused.reason in {"missing", "malformed", "version", "dtype"}  # noqa: PT017 (one of three readers may accept)

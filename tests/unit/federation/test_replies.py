@@ -51,7 +51,7 @@ def refusal_of(make_config: Make, federate: Any, payloads: Any) -> Callable[...,
         ({"public_digest": "0" * 64}, "public_digest", "000000"),
         ({"version": "0.0.0"}, "version", "0.0.0"),
         ({"metrics": {"num_examples": 0}}, "examples", "num_examples = 0"),
-        ({"logits": None}, "missing", "no logits"),
+        ({"rows": None}, "missing", "no rows"),
         ({"test_logits": None}, "missing", "test split"),
     ],
 )
@@ -173,9 +173,8 @@ def test_logits_beyond_the_range_count_as_those_at_the_range(
         def lie(client: int, reply: Message) -> Message:
             if client != ODD_ONE or reply.metadata.message_type != "train":
                 return reply
-            logits = payloads.reply(reply).logits
-            signs = np.where(logits.data > 0, 1, -1).astype(np.float32)
-            return payloads.change(reply, logits=logits._replace(data=signs * np.float32(value)))
+            signs = np.where(payloads.answers(reply) > 0, 1, -1).astype(np.float32)
+            return payloads.change(reply, rows={"values": signs * np.float32(value)})
 
         return federate(make_config(), to_server=lie).result.student
 

@@ -155,9 +155,11 @@ def test_every_client_that_was_asked_is_in_one_list_of_the_record(
 
 
 def is_traffic_of(num_bytes: int, replies: int, bytes_per_logit: int) -> bool:
-    """Whether bytes are those of logits of 24 samples and 10 classes, and of at most 256 bytes of headers a reply."""
+    """Whether bytes are those of logits of 24 samples and 10 classes, and of at most 264 bytes of headers and scale a
+    reply.
+    """
     logits = replies * 24 * 10 * bytes_per_logit
-    return logits < num_bytes <= logits + replies * 256
+    return logits < num_bytes <= logits + replies * 264
 
 
 def test_bytes_are_those_of_what_was_sent_and_used(make_config: Make, federate: Any, payloads: Any) -> None:
@@ -189,9 +191,10 @@ def test_bytes_up_shrink_with_the_encoding(make_config: Make, federate: Any, enc
 
 
 def test_a_masked_round_counts_the_bytes_of_all_its_stages(make_config: Make, federate: Any) -> None:
-    """The largest part is each client's vector: 32 bits a value on public and test samples."""
+    """The largest part is each client's vector: 32 bits a value on public and on test samples; these count apart."""
     (record,) = federate(make_config(secure_aggregation=MASKED)).result.history
-    assert record.bytes.up == sum(record.secure_sum.bytes_up.values())
+    assert record.bytes.evaluation == 4 * 40 * 10 * 4
+    assert record.bytes.up + record.bytes.evaluation == sum(record.secure_sum.bytes_up.values())
     assert record.bytes.down == sum(record.secure_sum.bytes_down.values())
     assert min(record.secure_sum.bytes_up.values()) > 0
     assert record.secure_sum.bytes_up["mask"] > 4 * (24 + 40) * 10 * 4

@@ -20,6 +20,7 @@ from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
 from fedkd.flower.app_bundle import EXPERIMENT_KEY, bundle
 from fedkd.flower.internals import set_message_id, task_identity
+from fedkd.payload.rows import PUBLIC_ANSWERS
 from fedkd.site.handler import MessageHandler
 from fedkd.site.settings import SiteConfig
 
@@ -64,8 +65,8 @@ def test_sites_give_the_bits_of_the_simulation(
     lines = audit(sites[0])
     assert [(line["asked"], line["round"], line["released"]) for line in lines] == [
         ("query.hello", None, "introduction"),
-        ("train", 1, "logits"),
-        ("train", 2, "logits"),
+        ("train", 1, PUBLIC_ANSWERS),
+        ("train", 2, PUBLIC_ANSWERS),
     ]
     assert [line["public_samples"] for line in lines] == [0, 20, 20]
     assert all(line["bytes"] > 0 and len(line["sha256"]) == 64 for line in lines)
@@ -80,8 +81,8 @@ def test_a_masked_sum_over_sites(
     (record,) = federate(masked, [make_handler(site) for site in sites]).history
     assert record.replied == (0, 1, 2)
     released = [line["released"] for line in audit(sites[0])]
-    assert "masked logits" in released
-    assert "logits" not in released
+    assert f"masked {PUBLIC_ANSWERS}" in released
+    assert PUBLIC_ANSWERS not in released
     kept = sites[0].state_path / "run"
     assert all(path.stat().st_mode & 0o077 == 0 for path in kept.rglob("*"))
 
@@ -153,7 +154,7 @@ def test_what_the_policy_does_not_allow_is_refused(
     assert words in told
     assert told.isprintable()
     assert words in audit(site)[-1]["refused"]
-    assert not any(line.get("released") in {"logits", "model weights"} for line in audit(site))
+    assert not any(line.get("released") in {PUBLIC_ANSWERS, "model weights"} for line in audit(site))
 
 
 def test_rounds_are_counted_over_the_life_of_the_state(
@@ -240,5 +241,5 @@ def test_a_message_that_cannot_be_unpacked_is_refused_and_an_unpacked_one_gets_a
         handler = make_handler(site)
         refused, answered = (handler.answer(message, context, bundle()) for message in (broken, whole))
     assert "PayloadError: malformed: the packed message cannot be read" in refused.error.reason
-    assert "logits" in answered.content.array_records
+    assert "rows" in answered.content.array_records
     assert ["refused" in line for line in audit(site)] == [True, False]

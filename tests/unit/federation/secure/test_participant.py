@@ -50,8 +50,8 @@ def test_an_instruction_that_is_not_the_one_announced_is_refused(make_config: Ma
     def change(client: int, message: Message) -> Message:
         if client == ODD_ONE and message.metadata.message_type == "train":
             instruction = instruction_from_records(message.content)
-            reverse = replace(instruction, public_indices_N=instruction.public_indices_N[::-1].copy())
-            message.content.update(instruction_to_records(reverse))
+            fewer = replace(instruction, asked_N=instruction.asked_N[:-1].copy())
+            message.content.update(instruction_to_records(fewer))
         return message
 
     result, grid = federate(make_config(secure_aggregation=MASKED), to_client=change)

@@ -54,7 +54,7 @@ def test_the_teacher_of_a_sum_is_the_mean_of_the_answers(
     """A level is 6e-5 of the logits' range; log-probabilities are coarser where small, weights have 16 bits here."""
     config = make_config(
         run={"rounds": 2},
-        method={"name": "fedmd", "aggregator": aggregator, "digestion": {"loss": "kl"}},
+        method={"name": "fedmd", "aggregator": aggregator, "local_distillation": {"objective": {"loss": "kl"}}},
         secure_aggregation=MASKED | {"ring_bits": 64, "weight_bits": 16},
     )
     _, teacher_NC = payloads.teacher(federate(config, answer=scripted).grid.asked(2)[0])
