@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import logging
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from fedkd.config.experiment import ExperimentConfig, apply_override, parse_conf
 from fedkd.data.config import SITES
 from fedkd.engines.simulation import simulate
 from fedkd.errors import ConfigError, DataError
+from fedkd.federation.answers import RoundArrays
 from fedkd.federation.baselines_cache import cached_baselines
 from fedkd.federation.checkpoints import Checkpoints
 from fedkd.federation.model_checks import check_models
@@ -26,9 +27,11 @@ from fedkd.federation.references import compose_method
 from fedkd.federation.server_app import FederationResult
 from fedkd.federation.workspace import Workspace, open_workspace
 from fedkd.offline import OfflineConfig, RecordedConfig, open_offline
+from fedkd.parts import build_part
 from fedkd.records import Baselines, RoundRecord, RunRecord
 from fedkd.reporting import RunStore, TensorBoardWriter, run_name
 from fedkd.run_reports import summarise, write_report
+from fedkd.storage.round_arrays import RoundArraysStore
 
 logger = logging.getLogger(__name__)
 
@@ -59,34 +62,65 @@ class _Recorder(Observer):
         self._events.write(record)
 
 
+class _ArraySaver(Observer):
+    """Keeps those arrays of a round that `run.save` asks for, before the round is recorded."""
+
+    def __init__(self, store: RoundArraysStore, saved: Collection[str]) -> None:
+        self._store, self._saved = store, saved
+
+    def on_arrays(self, server_round: int, arrays: RoundArrays) -> None:
+        if "rows" in self._saved:
+            self._store.write_rows(server_round, arrays.client_rows)
+        if "teacher" in self._saved and arrays.teacher is not None:
+            self._store.write_teacher(server_round, arrays.teacher)
+        if "clients" in self._saved:
+            self._store.write_clients(server_round, arrays.client_weights)
+
+
+class _RunObservers(Observers, RunObserver):
+    """Tells several observers, in order; of the folder and the baselines those that hear of them."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        super().__init__(observers)
+        self._of_the_run = [each for each in observers if isinstance(each, RunObserver)]
+
+    def on_folder(self, path: Path, rounds: int) -> None:
+        for observer in self._of_the_run:
+            observer.on_folder(path, rounds)
+
+    def on_baselines(self, what: str, done: int, total: int) -> None:
+        for observer in self._of_the_run:
+            observer.on_baselines(what, done, total)
+
+
 def run(config: ExperimentConfig, observer: RunObserver | None = None, federate: Federate = simulate) -> RunRecord:
     """Run one experiment.
 
     Args:
         config: what to run; see `fedkd.config.experiment.load_config`.
-        observer: told of progress; nobody is by default.
+        observer: told of progress, after those that `run.observers` names; nobody is by default.
         federate: runs the federation; on the engine that the configuration names by default.
 
     Returns:
         What was reached; the same is in `run.json` of the run folder, beside the student and the report.
 
     Raises:
-        ConfigError: a simulation of what lies with the clients.
+        ConfigError: a simulation of what lies with the clients, or an observer of `run.observers` that cannot be made.
         DataError: the data cannot be read or partitioned as asked.
         ModelError: a model cannot be imported or does not fit the data.
         RunFolderError: the run folder cannot be made or written.
         EngineError: the engine cannot start, or went down.
         RoundError: too few clients can take part, or no round was completed.
     """
-    observer = observer or RunObserver()
     _require_samples_for(federate, config)
+    told = _all_observers(config, observer)
     workspace = open_workspace(config)
     check_models(config, compose_method(config.method), workspace)  # before a folder is made
     store = _create_folder(config)
     with store.locked():
         _describe(store, config, workspace)
-        observer.on_folder(store.path, config.run.rounds)
-        return _run(store, config, observer, Checkpoints(store.snapshots), federate)
+        told.on_folder(store.path, config.run.rounds)
+        return _run(store, config, told, Checkpoints(store.snapshots), federate)
 
 
 def distill(config: OfflineConfig) -> RunRecord:
@@ -100,39 +134,45 @@ def distill(config: OfflineConfig) -> RunRecord:
         _write_student(store, config, distillation.workspace, student)
         record = summarise(store, config, [reached], Baselines())
         store.write_run(record)
-        write_report(store, record)
+        write_report(store.path)
     return record
 
 
 def resume(
-    path: Path, observer: RunObserver | None = None, overrides: Iterable[str] = (), federate: Federate = simulate
+    path: Path | str, observer: RunObserver | None = None, overrides: Iterable[str] = (), federate: Federate = simulate
 ) -> RunRecord:
     """Continue a run that was stopped, from its last snapshot. The result is the same as without the stop, bit for bit.
 
     Args:
         path: its run folder. A run that is finished has its baselines and report completed where they are missing.
-        observer: told of progress; nobody is by default.
+        observer: as for `run`.
         overrides: `section.key=value`; only of keys that results do not depend on: `run.engine` and all of `[ray]`.
         federate: as for `run`.
 
     Raises:
-        ConfigError: another key is overridden, or a value is not allowed.
+        ConfigError: another key is overridden, a value is not allowed, or an observer cannot be made.
         RunFolderError: the folder is not a run's, is damaged, or another process is writing it.
         DataError: the data are not those that the run was started with.
     """
-    observer = observer or RunObserver()
-    store = RunStore.open(path)
+    store = RunStore.open(Path(path))
     with store.locked():
         config = parse_config(_moved(store.read_config(), overrides))
         _require_samples_for(federate, config)
+        told = _all_observers(config, observer)
         workspace = open_workspace(config)
         _compare(store, workspace)
-        observer.on_folder(store.path, config.run.rounds)
+        told.on_folder(store.path, config.run.rounds)
         if store.finished:
-            return _complete(store, config, store.read_run(), observer)
+            return _complete(store, config, store.read_run(), told)
         snapshot = store.snapshots.read_latest()
         history = store.keep_rounds(snapshot.server_round if snapshot else 0)
-        return _run(store, config, observer, Checkpoints(store.snapshots, snapshot, history), federate)
+        return _run(store, config, told, Checkpoints(store.snapshots, snapshot, history), federate)
+
+
+def _all_observers(config: ExperimentConfig, observer: RunObserver | None) -> RunObserver:
+    """Those that the configuration names, and the caller's."""
+    named = [build_part(part, {}, "run.observers", Observer) for part in config.run.observers]
+    return _RunObservers([*named, observer or RunObserver()])
 
 
 def _require_samples_for(federate: Federate, config: ExperimentConfig) -> None:
@@ -159,7 +199,8 @@ def _run(
 ) -> RunRecord:
     """Run the rounds that are left, and write what they came to."""
     with TensorBoardWriter(store.tensorboard_path, len(checkpoints.history) + 1) as events:
-        result = federate(config, Observers([_Recorder(store, events), observer]), checkpoints)
+        own = [_ArraySaver(store.arrays, config.run.save)] if config.run.save else []
+        result = federate(config, Observers([*own, _Recorder(store, events), observer]), checkpoints)
     if result.student is not None:
         _write_student(store, config, open_workspace(config), result.student)
     record = summarise(store, config, result.history, Baselines())
@@ -179,7 +220,7 @@ def _complete(store: RunStore, config: ExperimentConfig, record: RunRecord, obse
             "no report: matplotlib is not installed here; elsewhere, `fedkd report %s` writes it", store.path
         )
     else:
-        write_report(store, record)
+        write_report(store.path)
     return record
 
 

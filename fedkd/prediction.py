@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from fedkd.data.prediction_texts import load_texts
 from fedkd.data.vocabulary import Vocabulary
 from fedkd.errors import RunFolderError
 from fedkd.models.registry import build_model
-from fedkd.offline import parse_recorded
+from fedkd.offline import RecordedConfig, parse_recorded
 from fedkd.reporting import RunStore
 from fedkd.training.evaluation import predict_logits
 from fedkd.types import ByteArray, SampleShape, TextShape, TokenArray
@@ -42,20 +43,38 @@ def predict(run_dir: Path | str, samples: Path | str) -> list[Prediction]:
         RunFolderError: the run is not finished, its method has no student, or the student does not fit the rest.
         DataError: the samples cannot be read.
     """
-    store = RunStore.open(Path(run_dir))
-    record = store.read_run()
-    if not store.student_path.is_file():
-        raise RunFolderError(f"{store.path} has no student: method {record.method} leaves none")
-    data = parse_recorded(store.read_config()).data
-    class_names = data.classes or store.read_partition().class_names
-    input_shape = _input_shape(store)
-    names, inputs = _load(store, Path(samples), input_shape)
-    model = _student(store, input_shape, len(class_names))
+    store, config = _with_student(Path(run_dir))
+    names, inputs = _load(store, Path(samples), _input_shape(store))
+    class_names, model = _class_names(store, config), _student(store, config)
     probs_NC = np.exp(log_softmax(predict_logits(model, torch.from_numpy(to_model_input(inputs)))))
     return [
         Prediction(name, class_names[best], float(probs[best]))
         for name, probs, best in zip(names, probs_NC, probs_NC.argmax(axis=1), strict=True)
     ]
+
+
+def load_student(run_dir: Path | str) -> nn.Module:
+    """Return the student of a finished run, in evaluation mode on the CPU.
+
+    It takes images, float32 [N, C, H, W] from -1 (black) to 1 (white), or tokens of the run's vocabulary, int64 [N, L],
+    and returns logits [N, classes].
+
+    Raises:
+        RunFolderError: the run is not finished, its method has no student, or the student does not fit the rest.
+    """
+    return _student(*_with_student(Path(run_dir))).eval()
+
+
+def _with_student(path: Path) -> tuple[RunStore, RecordedConfig]:
+    store = RunStore.open(path)
+    record = store.read_run()
+    if not store.student_path.is_file():
+        raise RunFolderError(f"{store.path} has no student: method {record.method} leaves none")
+    return store, parse_recorded(store.read_config())
+
+
+def _class_names(store: RunStore, config: RecordedConfig) -> Sequence[str]:
+    return config.data.classes or store.read_partition().class_names
 
 
 def _load(store: RunStore, path: Path, input_shape: SampleShape) -> tuple[list[str], ByteArray | TokenArray]:
@@ -77,9 +96,9 @@ def _input_shape(store: RunStore) -> SampleShape:
     return channels, height, width
 
 
-def _student(store: RunStore, input_shape: SampleShape, num_classes: int) -> nn.Module:
-    name = parse_recorded(store.read_config()).student.model
-    model = build_model(name, input_shape, num_classes, seed=0)
+def _student(store: RunStore, config: RecordedConfig) -> nn.Module:
+    name = config.student.model
+    model = build_model(name, _input_shape(store), len(_class_names(store, config)), seed=0)
     try:
         model.load_state_dict({key: torch.from_numpy(array) for key, array in store.read_student().items()})
     except RuntimeError as cause:

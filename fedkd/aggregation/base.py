@@ -77,6 +77,7 @@ class Stack:
 
 
 Rule = Callable[[Stack], Rows]
+"""Turns the clients' rows into the teacher's; it has what it needs from `Aggregator.fit`."""
 
 
 class Aggregator(ABC):

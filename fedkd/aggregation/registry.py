@@ -18,6 +18,7 @@ AGGREGATORS: Mapping[str, type[Aggregator]] = MappingProxyType(
         "median_logits": MedianLogits,
     }
 )
+"""What `method.aggregator` takes, besides import paths."""
 
 
 def make_aggregator(part: PartConfig | str) -> Aggregator:

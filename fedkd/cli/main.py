@@ -244,8 +244,7 @@ def report(
         from fedkd.run_reports import read_run, write_comparison, write_report
 
         if len(run_dirs) == 1:
-            store, record = read_run(run_dirs[0])
-            path, records = write_report(store, record, output), [record]
+            path, records = write_report(run_dirs[0], output), [read_run(run_dirs[0])]
         else:
             path = output or Path("comparison.html")
             records = write_comparison(run_dirs, path)

@@ -76,6 +76,7 @@ def check_combinations(config: ExperimentConfig) -> None:
     if config.data.source == SITES:
         _check_sites(config)
     config.payload.seam()
+    _check_saved(config, built)
     _check_attack(config)
     if config.secure_aggregation.enabled:
         _check_secure_aggregation(config, built)
@@ -164,11 +165,33 @@ def _check_attack(config: ExperimentConfig) -> None:
         )
 
 
+def _check_saved(config: ExperimentConfig, built: Method | None) -> None:
+    """Refuse to keep arrays that no round would have."""
+    saved, name = set(config.run.save), config.method.name
+    if config.secure_aggregation.enabled and saved & {"rows", "clients"}:
+        allowed = "teacher alone with secure_aggregation.enabled: the server sees a sum, and nothing of one client"
+        raise ConfigError("run.save", list(config.run.save), allowed)
+    absent: dict[str, str] = {}
+    if built is None or built.rows_upload is None:
+        absent["rows"] = "whose clients send no rows"
+    if built is None or built.aggregate is None:
+        absent["teacher"] = "which has no teacher"
+    if built is not None and not built.sends_model:
+        absent["clients"] = "whose clients send no weights"
+    for each in config.run.save:
+        if each in absent:
+            raise ConfigError("run.save", list(config.run.save), f"without {each!r} with {name}, {absent[each]}")
+
+
 def _check_sites(config: ExperimentConfig) -> None:
     for key, value in (("baselines", False), ("evaluate_clients_every", 0)):
         given = getattr(config.run, key)
         if given != value:
             raise ConfigError(f"run.{key}", given, f"{value} with data.source = {SITES!r}: sites share no test split")
+    if config.run.observers:
+        names = [observer.name for observer in config.run.observers]
+        allowed = f"none with data.source = {SITES!r}: a site refuses an experiment that names code of your own"
+        raise ConfigError("run.observers", names, allowed)
     for key in ("dropout_rate", "straggler_rate"):
         if (given := getattr(config.clients, key)) > 0:
             raise ConfigError(

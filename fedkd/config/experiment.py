@@ -26,7 +26,7 @@ from fedkd.parts import PartConfig
 from fedkd.payload import PayloadConfig
 from fedkd.training.config import TrainingConfig
 from fedkd.training.metrics import MetricPart, label_of
-from fedkd.types import Section
+from fedkd.types import Section, is_import_path
 
 
 class RunFolderConfig(Section):
@@ -67,6 +67,24 @@ class RunConfig(RunFolderConfig):
         description="of student and ensemble teacher on the test split, beside accuracy and loss: top_k_accuracy, "
         "macro_f1, calibration_error, or package.module:function",
     )
+    save: tuple[Literal["rows", "teacher", "clients"], ...] = Field(
+        (),
+        strict=False,
+        description="arrays of every completed round to keep in the run folder; rows: what each client sent; teacher: "
+        "what the student learns from; clients: the weights that each client sent",
+    )
+    observers: tuple[PartConfig, ...] = Field(
+        (), strict=False, description="who else is told how the run goes: package.module:Observer, with its arguments"
+    )
+
+    @field_validator("observers")
+    @classmethod
+    def _import_paths(cls, observers: tuple[PartConfig, ...]) -> tuple[PartConfig, ...]:
+        """Check the form alone: clients read the configuration, too, and need not have the module."""
+        for observer in observers:
+            if not is_import_path(observer.name):
+                raise ValueError(f"{observer.name!r} is no import path; package.module:Observer")
+        return observers
 
     @field_validator("metrics")
     @classmethod

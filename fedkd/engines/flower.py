@@ -26,7 +26,7 @@ import tomli_w
 
 from fedkd.config.experiment import ExperimentConfig, with_absolute_paths
 from fedkd.engines import process_guard
-from fedkd.engines.flower_relay import QUEUE_KEY, FileQueue
+from fedkd.engines.flower_relay import ARRAYS_KEY, QUEUE_KEY, FileQueue
 from fedkd.errors import ConfigError, FedkdError, RoundError
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
@@ -51,7 +51,7 @@ def run_under_flower(config: ExperimentConfig, observer: Observer) -> Federation
         raise ConfigError("run.engine", "flower", "a POSIX system; here use 'local'")
     folder = Path(tempfile.mkdtemp(prefix="fedkd-"))
     port = free_port()
-    queue = _write_home(folder, port, with_absolute_paths(config))
+    queue = _write_home(folder, port, with_absolute_paths(config), observer.hears_arrays)
     environment = runtime_environment(folder)
     last_lines: deque[str] = deque(maxlen=20)
     with _superlink(folder, port, environment), _submitted(folder, config.clients.number, environment) as log:
@@ -73,15 +73,17 @@ def _deliver(queue: FileQueue, observer: Observer) -> FederationResult | None:
     return None
 
 
-def _write_home(folder: Path, port: int, config: ExperimentConfig) -> FileQueue:
+def _write_home(folder: Path, port: int, config: ExperimentConfig, arrays: bool) -> FileQueue:
     """Write what Flower needs: its own configuration, the app, and the run's configuration."""
     queue, app = folder / "queue", folder / "app"
     queue.mkdir()
     app.mkdir()
     connection = {"address": f"127.0.0.1:{port}", "insecure": True}
     _write_toml(folder / "config.toml", {"superlink": {"default": _CONNECTION, _CONNECTION: connection}})
-    _write_toml(folder / "run.toml", {EXPERIMENT_KEY: config.model_dump_json(), QUEUE_KEY: str(queue)})
-    manifest = app_manifest("fedkd.engines.flower_relay:app", **{QUEUE_KEY: ""})
+    run_config = {EXPERIMENT_KEY: config.model_dump_json(), QUEUE_KEY: str(queue), ARRAYS_KEY: arrays}
+    _write_toml(folder / "run.toml", run_config)
+    defaults: dict[str, str | bool] = {QUEUE_KEY: "", ARRAYS_KEY: False}
+    manifest = app_manifest("fedkd.engines.flower_relay:app", **defaults)
     _write_toml(app / "pyproject.toml", manifest)
     return FileQueue(queue)
 

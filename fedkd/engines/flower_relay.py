@@ -19,6 +19,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedkd.errors import FedkdError
+from fedkd.federation.answers import RoundArrays
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult, run_server_app
 from fedkd.flower.internals import log_our_errors_as_lines
@@ -26,6 +27,9 @@ from fedkd.records import Refusal, RoundRecord
 
 QUEUE_KEY = "queue"
 """Key of Flower's run config that holds the folder of the queue."""
+
+ARRAYS_KEY = "arrays"
+"""Key of Flower's run config that says whether somebody hears of the arrays of rounds."""
 
 logger = logging.getLogger("flwr")
 """Flower's own logger; its lines go into the log of the run."""
@@ -68,10 +72,10 @@ class FileQueue:
 
 
 class _Relay(Observer):
-    """Puts every call into a queue."""
+    """Puts every call into a queue; those with arrays, which may be large, only where somebody hears them."""
 
-    def __init__(self, queue: FileQueue) -> None:
-        self._queue = queue
+    def __init__(self, queue: FileQueue, arrays: bool) -> None:
+        self._queue, self._arrays = queue, arrays
 
     def on_clients(self, clients: Sequence[int], refused: Sequence[Refusal]) -> None:
         self._queue.put(ObserverCall("on_clients", (clients, refused)))
@@ -84,6 +88,10 @@ class _Relay(Observer):
         self._queue.put(ObserverCall("on_phase", (server_round, phase)))
         logger.info("round %d: %s", server_round, phase)
 
+    def on_arrays(self, server_round: int, arrays: RoundArrays) -> None:
+        if self._arrays:
+            self._queue.put(ObserverCall("on_arrays", (server_round, arrays)))
+
     def on_round(self, record: RoundRecord) -> None:
         self._queue.put(ObserverCall("on_round", (record,)))
         logger.info("round %d is over", record.server_round)
@@ -95,7 +103,8 @@ def main(grid: Grid, context: Context) -> None:
     log_our_errors_as_lines()
     queue = FileQueue(Path(str(context.run_config[QUEUE_KEY])))
     try:
-        queue.put(run_server_app(grid, context, _Relay(queue)))
+        relay = _Relay(queue, arrays=bool(context.run_config[ARRAYS_KEY]))
+        queue.put(run_server_app(grid, context, relay))
     except FedkdError as error:
         queue.put(error)
         raise

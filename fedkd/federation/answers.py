@@ -34,13 +34,13 @@ class Answers:
 
 @dataclass(frozen=True)
 class RoundArrays:
-    """The arrays of a round, for observers.
+    """The arrays of a round, for observers, and as `fedkd.load_round` reads them.
 
     Attributes:
-        client_rows: what each client sent, decoded; empty where the server sees only a sum.
-        client_weights: the weights that each client sent.
+        client_rows: what each client sent, decoded; empty where the server sees only a sum, and where no rows travel.
+        client_weights: the weights that each client sent, by the names of its parameters; empty where none travel.
         teacher: after refinement; `None` where there is none.
-        student: its weights; `None` for a method without one.
+        student: its weights; `None` for a method without one, and in what is read from a run folder.
     """
 
     client_rows: Mapping[int, Rows]

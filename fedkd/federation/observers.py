@@ -21,7 +21,15 @@ class Observer:
         """The server turns to `phase`: "training", "distillation"."""
 
     def on_arrays(self, server_round: int, arrays: RoundArrays) -> None:
-        """A round's clients were heard and the teacher is there; told before `on_round`, of completed rounds only."""
+        """A round's clients were heard and the teacher is there; told before `on_round`, of completed rounds only.
+
+        The arrays are those of the server itself: copy what you want to change.
+        """
+
+    @property
+    def hears_arrays(self) -> bool:
+        """Whether `on_arrays` is overridden; where it is not, arrays are not carried to another process."""
+        return type(self).on_arrays is not Observer.on_arrays
 
     def on_round(self, record: RoundRecord) -> None:
         """A round is over."""
@@ -52,6 +60,11 @@ class Observers(Observer):
         """Tell all."""
         for observer in self._observers:
             observer.on_arrays(server_round, arrays)
+
+    @property
+    def hears_arrays(self) -> bool:
+        """Whether one of them hears of arrays."""
+        return any(observer.hears_arrays for observer in self._observers)
 
     def on_round(self, record: RoundRecord) -> None:
         """Tell all."""

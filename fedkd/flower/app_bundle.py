@@ -30,7 +30,7 @@ commas; empty for a new run.
 """
 
 
-def app_manifest(server_app: str = "fedkd.flower_app:app", **run_config: str) -> dict[str, Any]:
+def app_manifest(server_app: str = "fedkd.flower_app:app", **run_config: str | bool) -> dict[str, Any]:
     """Return the manifest of an app without code; `run_config` has the keys that a run may set besides the
     experiment, with their defaults.
     """

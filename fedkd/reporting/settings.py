@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fedkd.reporting.reported import ReportedRun
 
-_NO_SETTING = ("run.name", "run.output", "run.engine", "ray.")
+_NO_SETTING = ("run.name", "run.output", "run.engine", "run.save", "run.observers", "ray.")
 """Keys, and sections, that results do not depend on."""
 
 

@@ -7,6 +7,7 @@
     rounds.jsonl          one round a line, on disk as soon as it is over
     run.json              the whole run, written when its rounds are over, and once more with the baselines
     student.safetensors   the global model
+    arrays/               what clients sent and the teacher, by round, where `run.save` asks; see `round_arrays`
     plots/*.svg  report.html  tensorboard/
     snapshots/            what resuming needs, while rounds are left; see `snapshots`
     .lock                 locked by the process that writes the folder
@@ -47,6 +48,7 @@ from fedkd.storage.files import (
     to_toml,
     write_atomically,
 )
+from fedkd.storage.round_arrays import RoundArraysStore
 from fedkd.storage.snapshots import SnapshotStore
 
 
@@ -74,6 +76,7 @@ class RunStore:
         self.plots_path = path / "plots"
         self.report_path = path / "report.html"
         self.tensorboard_path = path / "tensorboard"
+        self.arrays = RoundArraysStore(path / "arrays")
         self.lock_path = path / ".lock"
         self.snapshots = SnapshotStore(path / "snapshots")
 
@@ -178,7 +181,8 @@ class RunStore:
         return round_log.read_rounds(self.rounds_path)
 
     def keep_rounds(self, rounds: int) -> tuple[RoundRecord, ...]:
-        """Forget what came after the first `rounds` rounds, and return those."""
+        """Forget what came after the first `rounds` rounds, their arrays too, and return those rounds."""
+        self.arrays.keep(rounds)
         return round_log.keep_rounds(self.rounds_path, rounds)
 
     def write_run(self, run: RunRecord) -> None:

@@ -134,7 +134,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_a_page_does_what_it_says(document: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "write_report", lambda store, *_: store.report_path)
+    monkeypatch.setattr(experiment, "write_report", lambda run_dir: run_dir / "report.html")
     if document == "README.md":  # the quickstart shows how to make some
         (folder / "photos").mkdir()
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "photos" / "black.png")
@@ -168,6 +168,7 @@ def test_what_runs_elsewhere_is_at_least_accepted(command: str, monkeypatch: pyt
 
     monkeypatch.setattr(experiment, "run", stop)
     monkeypatch.setattr(run_reports, "read_run", stop)
+    monkeypatch.setattr(run_reports, "write_report", stop)
     monkeypatch.setattr(deploy, "initialise", stop)
     monkeypatch.setattr(deploy, "open_deployment", stop)
     monkeypatch.setattr(terminal, "run_and_report", stop)

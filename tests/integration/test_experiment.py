@@ -25,7 +25,7 @@ MakeConfig = Callable[..., ExperimentConfig]
 @pytest.fixture(autouse=True)
 def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """No plots: they take longer than these runs, and the tests of the command line draw them."""
-    monkeypatch.setattr(experiment, "write_report", lambda store, *_: store.report_path)
+    monkeypatch.setattr(experiment, "write_report", lambda run_dir: run_dir / "report.html")
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_run_returns_what_its_folder_holds(small_config: MakeConfig, tmp_path:
     assert folder.parent == tmp_path / "new" / "runs"
     assert RunRecord.model_validate_json((folder / "run.json").read_bytes()) == record
     assert store.read_rounds() == record.history
-    assert read_run(folder)[1] == record
+    assert read_run(folder) == record
     assert load_config(folder / "config.toml") == config
     assert (record.method, record.seed, record.rounds) == ("fkd", 0, 2)
     assert record.student == record.history[-1].student
@@ -158,7 +158,7 @@ def test_a_stop_during_the_baselines_loses_neither_rounds_nor_student(
     monkeypatch.setattr(baselines_cache, "train_baselines", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fedkd.run(small_config(run=_with_output(tmp_path, name="stopped", baselines=True)))
-    store, record = read_run(tmp_path / "stopped")
+    store, record = RunStore.open(tmp_path / "stopped"), read_run(tmp_path / "stopped")
     assert store.finished, "the federation is over, so its student can be used"
     assert [entry.server_round for entry in record.history] == [1, 2]
     assert record.student == record.history[-1].student

@@ -18,6 +18,7 @@ from fedkd.engines import flower, process_guard
 from fedkd.engines.flower import answers, guarded, runtime_environment
 from fedkd.engines.simulation import simulate
 from fedkd.errors import RoundError
+from fedkd.federation.answers import RoundArrays
 from fedkd.federation.observers import Observer
 from fedkd.federation.server_app import FederationResult
 from fedkd.flower.ports import free_port
@@ -35,6 +36,12 @@ class Rounds(Observer):
 
     def __init__(self) -> None:
         self.records: list[RoundRecord] = []
+        self.teachers: list[bytes] = []
+
+    def on_arrays(self, server_round: int, arrays: RoundArrays) -> None:
+        assert server_round == len(self.teachers) + 1
+        assert arrays.teacher is not None
+        self.teachers.append(arrays.teacher.values_ND.tobytes())
 
     def on_round(self, record: RoundRecord) -> None:
         self.records.append(record)
@@ -58,12 +65,14 @@ def _nothing_is_left_running() -> Iterator[None]:
 
 def test_flowers_simulation_gives_the_bits_of_the_local_engine(small_config: MakeConfig) -> None:
     clients = {"number": 3, "models": ["mlp", "cnn"]}
-    local = simulate(small_config(clients=clients), Observer())
-    heard = Rounds()
+    heard_here, heard = Rounds(), Rounds()
+    local = simulate(small_config(clients=clients), heard_here)
     flowers = simulate(small_config(clients=clients, run={"engine": "flower"}), heard)
     assert bits(flowers) == bits(local)
     assert without_times(flowers.history) == without_times(local.history)
     assert heard.records == list(flowers.history)
+    assert len(heard.teachers) == len(heard.records)
+    assert heard.teachers == heard_here.teachers
 
 
 def test_an_error_of_the_server_app_is_raised_here(small_config: MakeConfig) -> None:

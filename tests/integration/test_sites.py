@@ -53,7 +53,7 @@ def test_two_sites(small_config: MakeConfig, start_loopback: Callable[[Path], An
     assert second.wait(30) == 0
     loopback.site(1)
     run.communicate(timeout=300)
-    assert read_run(tmp_path / "restarted")[1].history[-1].replied == (0, 1)
+    assert read_run(tmp_path / "restarted").history[-1].replied == (0, 1)
 
     tampered = app_with_code(tmp_path / "tampered", marker := tmp_path / "executed")
     refused = loopback.submit(tampered, named(deployed, "refused", 1))

@@ -49,7 +49,7 @@ class Trial:
         return printed
 
     def record(self, name: str) -> RunRecord:
-        return read_run(self.deployment.runs / name)[1]
+        return read_run(self.deployment.runs / name)
 
     def rounds(self, name: str) -> tuple[RoundRecord, ...]:
         """The rounds of a run so far."""

@@ -67,7 +67,7 @@ def taught(config_path: Path) -> RunStore:
 
 
 def test_the_student_of_the_folder_has_the_recorded_scores(taught: RunStore, config_path: Path) -> None:
-    record = read_run(taught.path)[1]
+    record = read_run(taught.path)
     config = load_offline_config(config_path)
     data = load_federated_data(config.data, 1, config.run.seed)
     student = build_model("mlp", data.input_shape, data.num_classes, seed=9)
@@ -97,8 +97,8 @@ def test_the_seed_decides_the_bits_and_a_trained_teacher_can_be_given(
     first, second = taught.student_path.read_bytes(), (tmp_path / "taught" / "student.safetensors").read_bytes()
     assert first == second
     invoke(*again, "--set", "run.name=pupil", "--set", f'teacher.weights="{taught.student_path}"')
-    pupil = read_run(tmp_path / "pupil")[1]
-    assert pupil.ensemble_teacher.accuracy == read_run(taught.path)[1].student.accuracy
+    pupil = read_run(tmp_path / "pupil")
+    assert pupil.ensemble_teacher.accuracy == read_run(taught.path).student.accuracy
     assert pupil.history[0].train_loss is None
 
 
