@@ -21,6 +21,7 @@ from fedkd.methods import REFERENCES, Method, build_method
 from fedkd.methods.checks import check_batch_norm_alignment, check_temperature_selection, distribution_of
 from fedkd.secure_aggregation import smallest_ring_bits
 from fedkd.training.augmentation import AUGMENTATIONS
+from fedkd.training.local_terms import build_term
 
 if TYPE_CHECKING:
     from fedkd.config.experiment import ExperimentConfig
@@ -51,6 +52,7 @@ def check_combinations(config: ExperimentConfig) -> None:
     )
     _check_clients(config)
     _check_augmentation(config)
+    _check_local_terms(config)
     if built is None and student.model not in config.clients.models:
         raise ConfigError(
             "student.model",
@@ -124,6 +126,14 @@ def _check_augmentation(config: ExperimentConfig) -> None:
     if images and config.data.source in TEXT_SOURCES:
         allowed = f"none of {', '.join(AUGMENTATIONS)} with data.source = {config.data.source!r}, which holds texts"
         raise ConfigError("training.augmentation", images, allowed)
+
+
+def _check_local_terms(config: ExperimentConfig) -> None:
+    """Refuse terms that need rows of the server: what goes down is a method's decision."""
+    needing = [part.name for part in config.training.terms if build_term(part, "training.terms").needs_rows]
+    if needing:
+        allowed = "terms that need no rows of the server: those that do are parts of a method, its local_terms"
+        raise ConfigError("training.terms", needing, allowed)
 
 
 def _check_clients(config: ExperimentConfig) -> None:

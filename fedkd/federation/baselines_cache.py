@@ -6,6 +6,7 @@ The cache lies in `<run.output>/.baselines/`. Removing it loses time, nothing el
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import logging
 from pathlib import Path
@@ -21,6 +22,7 @@ from fedkd.federation.weights import read_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.records import Baselines
 from fedkd.storage.files import locked, naming_failures, write_atomically
+from fedkd.training.config import TrainingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,16 @@ def _fingerprint(name: str, workspace: Workspace) -> str:
     return hashlib.sha256(repr(model).encode() + weights).hexdigest()
 
 
+def _own_code(training: TrainingConfig) -> dict[str, str]:
+    """The files behind the import paths of a section: what a path stands for today."""
+    one = (training.optimizer, training.schedule, training.round_schedule, training.loss)
+    modules = {
+        part.name.partition(":")[0] for part in (*one, *training.augmentation, *training.terms) if ":" in part.name
+    }
+    files = {name: getattr(importlib.import_module(name), "__file__", None) for name in sorted(modules)}
+    return {name: hashlib.sha256(Path(file).read_bytes()).hexdigest() for name, file in files.items() if file}
+
+
 def _key(config: ExperimentConfig, workspace: Workspace) -> str:
     determines = {
         "versions": [__version__, torch.__version__],
@@ -74,6 +86,7 @@ def _key(config: ExperimentConfig, workspace: Workspace) -> str:
         "student": config.student.model,
         "code": {name: _fingerprint(name, workspace) for name in {*config.clients.models, config.student.model}},
         "training": config.training.model_dump(mode="json"),
+        "own_code": _own_code(config.training),
         "heterogeneity": config.data.heterogeneity.model_dump(mode="json"),
         "private": workspace.data.train.digest(),
         "test": workspace.data.test.digest(),

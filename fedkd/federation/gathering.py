@@ -1,4 +1,4 @@
-"""What came of asking the clients of a round: who answered, what it cost, and how the server hears it."""
+"""What came of asking the clients of a round: who answered, what it cost, and how it becomes a teacher."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from statistics import mean
 from typing import Any
 
 from fedkd.federation.answers import Answers
+from fedkd.federation.ensemble import Ensemble
 from fedkd.federation.record_fields import payload_bytes
 from fedkd.federation.replies import Round
 from fedkd.federation.secure.exchange import Invitation, SecureRound
-from fedkd.federation.server import Server
 from fedkd.records import Refusal, Seconds, SecureSum, Traffic
 
 
@@ -21,12 +21,12 @@ class Gathered:
     """A round before the server has learnt from it, the same in clear and under masks.
 
     Attributes:
-        hear: lets the server aggregate what came; `None` where nothing usable did.
+        aggregate: makes a teacher of what came; `None` where nothing usable did.
         client_seconds: wall time of the clients by phase, summed over them; empty under masks.
         others: fields of a `RoundRecord`.
     """
 
-    hear: Callable[[], Answers] | None
+    aggregate: Callable[[], Answers] | None
     replied: tuple[int, ...]
     dropped: tuple[int, ...]
     late: tuple[int, ...]
@@ -40,7 +40,7 @@ class Gathered:
     @property
     def recorded(self) -> dict[str, Any]:
         """What a `RoundRecord` takes over as it is."""
-        return {name: value for name, value in vars(self).items() if name not in {"hear", "client_seconds"}}
+        return {name: value for name, value in vars(self).items() if name not in {"aggregate", "client_seconds"}}
 
     def seconds(self, server_seconds: dict[str, float], total: float) -> Seconds:
         """Where the time of the round went."""
@@ -52,11 +52,11 @@ class Gathered:
         return Seconds(total=total, **phases)
 
 
-def gather_replies(server: Server, invitation: Invitation, replies: Round) -> Gathered:
+def gather_replies(ensemble: Ensemble, invitation: Invitation, replies: Round) -> Gathered:
     """What each client sent."""
     metrics = [each.reply.metrics for each in replies.valid]
     return Gathered(
-        hear=partial(server.hear_each, invitation.server_round, invitation.asked_N, replies.valid)
+        aggregate=partial(ensemble.aggregate_replies, invitation.server_round, invitation.asked_N, replies.valid)
         if replies.valid
         else None,
         replied=tuple(each.reply.client for each in replies.valid),
@@ -78,12 +78,12 @@ def gather_replies(server: Server, invitation: Invitation, replies: Round) -> Ga
     )
 
 
-def gather_sum(server: Server, secure: SecureRound) -> Gathered:
+def gather_sum(ensemble: Ensemble, secure: SecureRound) -> Gathered:
     """What is known of a round of which only a sum is: nothing of one client alone."""
     total, survivors = secure.total, set(secure.survivors)
     measured = secure.evaluation_bytes * len(survivors)
     return Gathered(
-        hear=None if total is None else partial(server.hear_sum, total),
+        aggregate=None if total is None else partial(ensemble.aggregate_sum, total),
         replied=secure.survivors,
         dropped=tuple(sorted(set(secure.dropped) - survivors)),
         late=tuple(sorted(set(secure.late) - survivors)),

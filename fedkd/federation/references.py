@@ -8,7 +8,7 @@ after every round's worth of epochs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from statistics import mean
 from typing import Any
 
@@ -36,9 +36,8 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being trained, how many of it are done, and of how many."""
 
 
-@lru_cache(maxsize=8)
 def compose_method(config: MethodConfig) -> Method:
-    """Compose the method that `[method]` names, references among them; once a process for one configuration."""
+    """Compose the method that `[method]` names, references among them."""
     if config.name not in REFERENCES:
         return build_method(config)
     if isinstance(config, FedProxConfig):

@@ -14,11 +14,10 @@ from fedkd.aggregation import Stack, Weights
 from fedkd.config.experiment import ExperimentConfig
 from fedkd.distillation.executor import Executor
 from fedkd.federation.answers import Answers, RoundArrays
+from fedkd.federation.ensemble import Ensemble
 from fedkd.federation.messages import Told, TrainInstruction
-from fedkd.federation.replies import ValidReply
-from fedkd.federation.scoring import complete_logits, score_clients, score_student, score_teacher
+from fedkd.federation.scoring import complete_logits, score_student, score_teacher
 from fedkd.federation.seams import honest_seam
-from fedkd.federation.secure.vector import SumOfClients
 from fedkd.federation.server_tasks import DistillationTask, ModelState, predict
 from fedkd.federation.state import ToldStore, prefixed, under
 from fedkd.federation.temperature_selection import TemperatureSelector
@@ -38,7 +37,7 @@ from fedkd.records import (
 from fedkd.seeding import derive_seed, numpy_rng
 from fedkd.training.evaluation import agreement, confusion
 from fedkd.training.metrics import measure
-from fedkd.types import FloatArray, IntArray
+from fedkd.types import IntArray
 
 
 @dataclass
@@ -73,6 +72,9 @@ class Server:
         method: its composed method.
         workspace: the server's data.
         executor: where distillation and prediction are done.
+
+    Attributes:
+        ensemble: makes a teacher of the clients.
     """
 
     def __init__(self, config: ExperimentConfig, method: Method, workspace: Workspace, executor: Executor) -> None:
@@ -83,12 +85,8 @@ class Server:
         }
         self._temperature = TemperatureSelector(config, workspace, executor)
         self._told = ToldStore()
-        num_classes = workspace.data.num_classes
-        upload_spec = method.teacher_upload.spec(num_classes, config.payload.bound)
-        self._spec = self._seam.spec_after(upload_spec) if method.rows_upload else upload_spec
-        self._aggregator_state: Arrays = {}
-        if method.aggregate is not None:
-            self._aggregator_state = method.aggregate.initial(range(config.clients.number))
+        self.ensemble = Ensemble(config, method, workspace, executor)
+        self._spec = self.ensemble.spec
         self._refinement_state: Arrays = self._refinement.initial(len(self._all_keys()), self._spec.width)
 
     def _first_state(self, architecture: str) -> ModelState:
@@ -115,7 +113,7 @@ class Server:
             arrays |= prefixed(f"{architecture}/optimizer/", model.optimizer)
         return (
             arrays
-            | prefixed("aggregator/", self._aggregator_state)
+            | prefixed("aggregator/", self.ensemble.state)
             | prefixed("refinement/", self._refinement_state)
             | prefixed("told/", self._told.state())
             | prefixed("temperature/", self._temperature.state())
@@ -131,7 +129,7 @@ class Server:
             weights = under(arrays, f"{architecture}/weights/")
             check_weights(weights, model.weights)
             self._models[architecture] = ModelState(weights, under(arrays, f"{architecture}/optimizer/"))
-        self._aggregator_state = under(arrays, "aggregator/")
+        self.ensemble.state = under(arrays, "aggregator/")
         self._refinement_state = under(arrays, "refinement/")
         self._told.restore(under(arrays, "told/"))
         self._temperature.restore(under(arrays, "temperature/"))
@@ -183,41 +181,6 @@ class Server:
     def _encoded(self, told: Rows) -> Told:
         return Told(told.keys_N.astype(np.int32), told.values_ND.shape[1], self._seam.encode_down(told))
 
-    def hear_each(self, server_round: int, asked_N: IntArray, valid: Sequence[ValidReply]) -> Answers:
-        """Aggregate what each client said.
-
-        Args:
-            server_round: from 1.
-            asked_N: the keys that were asked.
-            valid: replies in the order of clients; at least one.
-        """
-        started = time.perf_counter()
-        contributions = [each.contribution for each in valid]
-        aggregate, stack, rule = self._method.aggregate, None, None
-        if aggregate is not None:
-            stack = self._stack(self._rows(asked_N, contributions), asked_N, contributions, server_round)
-            rule, self._aggregator_state = aggregate.fit(stack, self._aggregator_state)
-        fresh = None if rule is None or stack is None else rule(stack)
-        aggregated = time.perf_counter()
-        logits, rows = self._measured(server_round, valid)
-        test_M = np.arange(len(self._workspace.data.test.labels_N))
-        measured = rule is not None and rows
-        return Answers(
-            fresh=fresh,
-            test=rule(self._stack(rows, test_M, contributions, server_round)) if rule and measured else None,
-            clients=score_clients(logits, self._workspace.data.test.labels_N),
-            contributions=contributions,
-            stack=stack,
-            seconds={"aggregation": aggregated - started, "evaluation": time.perf_counter() - aggregated},
-        )
-
-    def hear_sum(self, total: SumOfClients) -> Answers:
-        """The same where nothing is known but a sum."""
-        clients = ClientScores()
-        if total.counts.num_answered:
-            clients = ClientScores(mean_accuracy=total.counts.num_correct / total.counts.num_answered)
-        return Answers(total.fresh, total.test, clients)
-
     def finish_round(self, server_round: int, drawn_N: IntArray, answers: Answers) -> Outcome:
         """Refine the teacher, distil, evaluate.
 
@@ -254,40 +217,6 @@ class Server:
         outcome = Outcome()
         self._evaluate(outcome, None, is_last=False)
         return outcome
-
-    def _rows(self, asked_N: IntArray, contributions: Sequence[Contribution]) -> dict[int, Rows]:
-        """What each client sent, or what its model answers where that travels."""
-        sent = {c.client: c.rows for c in contributions if c.rows is not None}
-        return sent or self._members_rows(asked_N, self._members_answer(contributions, asked_N), contributions)
-
-    def _measured(self, server_round: int, valid: Sequence[ValidReply]) -> tuple[list[FloatArray], dict[int, Rows]]:
-        """Logits and rows of the clients on the test split; none in a round in which they are not measured."""
-        if self._method.rows_upload is not None:
-            logits = [each.test_logits_MC for each in valid if each.test_logits_MC is not None]
-            return logits, {each.contribution.client: each.test_rows for each in valid if each.test_rows is not None}
-        if not self._config.evaluates_clients(server_round):
-            return [], {}
-        contributions = [each.contribution for each in valid]
-        logits = self._members_answer(contributions, None)
-        return logits, self._members_rows(np.arange(len(logits[0])), logits, contributions)
-
-    def _members_answer(self, contributions: Sequence[Contribution], indices_N: IntArray | None) -> list[FloatArray]:
-        """Let the clients' models answer public samples, or the test split."""
-        members = [(c.architecture, c.weights) for c in contributions if c.weights is not None]
-        return predict(self._executor, self._config, members, indices_N)
-
-    def _members_rows(
-        self, keys_N: IntArray, logits: Sequence[FloatArray], contributions: Sequence[Contribution]
-    ) -> dict[int, Rows]:
-        return {
-            c.client: self._spec.checked(Rows.of(keys_N, logits_NC), keys_N)
-            for c, logits_NC in zip(contributions, logits, strict=True)
-        }
-
-    def _stack(
-        self, rows: Mapping[int, Rows], keys_N: IntArray, contributions: Sequence[Contribution], server_round: int
-    ) -> Stack:
-        return Stack.of(rows, keys_N, {c.client: c.num_examples for c in contributions}, server_round)
 
     def _start(self, contributions: Sequence[Contribution]) -> None:
         if self._method.start is None:

@@ -99,7 +99,9 @@ class DistillationStrategy(Strategy):
                 replies = grid.send_and_receive(messages, timeout=patience)
                 gathered = self._gather(self._counted(server_round, replies))
             else:
-                gathered = gather_sum(self._server, self._secure_rounds.run(grid, self._invite(server_round), patience))
+                gathered = gather_sum(
+                    self._server.ensemble, self._secure_rounds.run(grid, self._invite(server_round), patience)
+                )
             record = self._finish(gathered, started)
             result.evaluate_metrics_serverapp[server_round] = _metrics(record)
         if not any(record.completed for record in self.history):
@@ -175,16 +177,16 @@ class DistillationStrategy(Strategy):
         invitation = self._invitation
         senders = {node: client for client, node in invitation.nodes.items()}
         replies = self._handler.sort_out(messages, senders, invitation.server_round, invitation.asked_N)
-        return gather_replies(self._server, invitation, replies)
+        return gather_replies(self._server.ensemble, invitation, replies)
 
     def _finish(self, gathered: Gathered, started: float) -> RoundRecord:
         """Learn from what was gathered, in clear or under masks, and record the round."""
         server_round, server = self._invitation.server_round, self._server
         enough = len(gathered.replied) >= self._config.clients.min_replies
         self._observer.on_phase(server_round, "distillation")
-        completed = gathered.hear is not None and enough
-        if gathered.hear is not None and enough:
-            outcome = server.finish_round(server_round, self._invitation.drawn_N, gathered.hear())
+        completed = gathered.aggregate is not None and enough
+        if gathered.aggregate is not None and enough:
+            outcome = server.finish_round(server_round, self._invitation.drawn_N, gathered.aggregate())
         else:
             outcome = server.unchanged()
         record = RoundRecord(

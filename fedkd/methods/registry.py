@@ -67,14 +67,28 @@ def _argument_types(builder: Any) -> list[Any]:
         return []
 
 
+_MOST_BUILT = 16
+_BUILT: dict[tuple[type[MethodConfig], str], Method] = {}
+
+
 def build_method(config: MethodConfig) -> Method:
-    """Compose the method that the configuration names.
+    """Compose the method that the configuration names. A builder is called once a process for one configuration.
 
     Raises:
         ConfigError: no such method, or one of `REFERENCES`.
     """
     if config.name in REFERENCES:
         raise ConfigError("method.name", config.name, f"one of {', '.join(_BUILDERS)}; the host composes references")
+    key = (type(config), config.model_dump_json())
+    if key not in _BUILT:
+        method = _build(config)
+        if len(_BUILT) >= _MOST_BUILT:
+            _BUILT.clear()
+        _BUILT[key] = method
+    return _BUILT[key]
+
+
+def _build(config: MethodConfig) -> Method:
     method = _builder(config.name)(config)
     if not isinstance(method, Method):
         raise ConfigError("method.name", config.name, f"a builder returns a Method; this one a {type(method).__name__}")

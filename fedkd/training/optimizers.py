@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from fedkd.errors import ConfigError
 from fedkd.parts import PartConfig, bind_part, call_part, checked_by_binding
 
 if TYPE_CHECKING:
@@ -49,13 +50,19 @@ def make_optimizer(parameters: Iterator[nn.Parameter], config: OptimizerSection,
         factor: of the learning rate, as the schedule over rounds has it.
 
     Raises:
-        ConfigError: a factory that fails, or returns no optimiser.
+        ConfigError: a factory that fails, or returns no optimiser, or one whose step needs a closure.
     """
     part = config.optimizer
     values = {"lr": config.learning_rate * factor, **dict.fromkeys(_momentum(part), config.momentum)}
     if has_weight_decay(part):
         values["weight_decay"] = config.weight_decay
-    return call_part(bind_optimizer(part, "optimizer"), part, "optimizer", Optimizer)(parameters, **values)
+    made = call_part(bind_optimizer(part, "optimizer"), part, "optimizer", Optimizer)(parameters, **values)
+    closure = inspect.signature(made.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise ConfigError(
+            "optimizer", part.name, "an optimiser whose step needs no closure: a batch is seen once a step"
+        )
+    return made
 
 
 def _momentum(part: PartConfig) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -69,6 +70,7 @@ def test_what_does_not_touch_the_baselines_shares_them(
         {"clients": {"models": ["mlp", "cnn"]}},
         {"student": {"model": "cnn"}},
         {"training": {"learning_rate": 0.04}},
+        {"training": {"augmentation": ["flip"]}},
         {"data": {"test_size": 99}},
         {"data": {"public": {"size": 61}}},
         {"data": {"partition": {"kind": "iid"}}},
@@ -82,6 +84,21 @@ def test_what_changes_the_baselines_has_its_own(
     assert baselines(**changed) != first
     assert len(trainings) == 2
     assert baselines() == first
+    assert len(trainings) == 2
+
+
+def test_changed_code_behind_an_import_path_has_its_own(
+    baselines: Callable[..., Baselines], trainings: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The configuration names the same function; what it does is another."""
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / "augmentation_of_the_cache.py"
+    seen = []
+    for factor in (1, 1, 2):
+        module.write_text(f"def scaled(inputs, rng):\n    return {factor} * inputs\n", encoding="utf-8")
+        seen.append(baselines(training={"augmentation": ["augmentation_of_the_cache:scaled"]}))
+    sys.modules.pop("augmentation_of_the_cache")
+    assert seen[0] == seen[1] != seen[2]
     assert len(trainings) == 2
 
 
@@ -116,7 +133,11 @@ def test_runs_that_need_the_same_baselines_at_once_train_them_once(
     monkeypatch.setattr(baselines_cache, "train_baselines", train)
     monkeypatch.setattr(baselines_cache, "_fingerprint", lambda name, _: name)  # threads share torch's generator
     with ThreadPoolExecutor(max_workers=3) as pool:
-        found = list(pool.map(lambda temperature: baselines(method={"temperature": temperature}), (1.0, 2.0, 3.0)))
+        found = list(
+            pool.map(
+                lambda temperature: baselines(student={"objective": {"temperature": temperature}}), (1.0, 2.0, 3.0)
+            )
+        )
     assert found == [Baselines(local_only=0.5, centralised=1.0)] * 3
     assert trainings == [0]
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from fedkd.config.experiment import ExperimentConfig, parse_config
 from fedkd.engines.simulation import simulate
 from fedkd.federation.observers import Observer
+from fedkd.federation.references import train_baselines
 from fedkd.federation.workspace import open_workspace
 from fedkd.records import RoundRecord
 
@@ -67,6 +68,14 @@ def test_a_schedule_over_rounds_reaches_clients_and_student(small_config: Small)
     assert history[0].student == history[1].student
     _, only = rounds_and_student(small_config(run={"rounds": 1}))
     assert all(np.array_equal(student[key], only[key]) for key in only)
+
+
+def test_a_schedule_over_rounds_reaches_the_baselines(small_config: Small) -> None:
+    """Nothing is learnt in the second of two rounds."""
+    config = small_config(training={"round_schedule": f"{__name__}:half_rate"})
+    baselines = train_baselines(config, open_workspace(config), lambda *_: None)
+    for curve in (baselines.local_only_history, baselines.centralised_history):
+        assert curve[0] == curve[1]
 
 
 def test_augmentations_change_what_clients_train_on(small_config: Small) -> None:

@@ -5,12 +5,24 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from fedkd.config.experiment import parse_config
 from fedkd.errors import ConfigError
 from fedkd.methods import Method
 from fedkd.methods.fkd import FkdConfig
 from fedkd.methods.uploads import PublicLogits
+from fedkd.training.local_terms import LocalBatch, LocalTerm
+
+
+class NeedsRows(LocalTerm):
+    """A term that reads what the server sent."""
+
+    needs_rows = True
+
+    def __call__(self, batch: LocalBatch) -> Tensor:
+        return batch.told.of(batch.labels_N)[0].mean()
+
 
 DISTANCE = {"loss": "distance", "student": "", "weight": 1.0}
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -127,6 +139,11 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
         "training.augmentation",
         "none of crop, flip with data.source = 'jsonl', which holds texts",
     ),
+    "a term that needs rows which the method does not send": (
+        {"training": {"terms": [f"{__name__}:NeedsRows"]}},
+        "training.terms",
+        "terms that need no rows of the server",
+    ),
 }
 POSSIBLE: dict[str, dict[str, Any]] = {
     "hard loss with labels": {"student": {"objective": {"alpha": 0.9}}, "data": {"public": {"labelled": True}}},
@@ -160,6 +177,7 @@ POSSIBLE: dict[str, dict[str, Any]] = {
     "relations of samples in one shard": {"student": {"shards": 1, "objective": {"terms": [DISTANCE]}}},
     "shards without relations": {"student": {"shards": 2}},
     "an augmentation of images": {"training": {"augmentation": ["flip", {"name": "crop", "padding": 1}]}},
+    "a term without rows": {"training": {"terms": [{"name": "proximal", "mu": 0.1}]}},
     "patience with samples to watch": {"student": {"patience": 2, "holdout_fraction": 0.1}},
     "a student of its own where logits travel": {"student": {"model": "mlp"}, "clients": {"models": ["cnn"]}},
     "one of the clients' models where weights travel": {

@@ -100,6 +100,37 @@ def test_a_kept_optimizer_remembers_and_a_fresh_one_does_not(small, make_student
     assert not same_bits(students[True], students[False])
 
 
+def weights_of(model: nn.Module) -> torch.Tensor:
+    return nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+
+
+def only_the_first_step(optimizer: torch.optim.Optimizer, num_steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """The whole rate for one of the steps of this call, and then none."""
+    assert num_steps == 3 * 4, "200 samples in batches of 64, three times"
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: float(done == 0))
+
+
+def not_in_round_two(server_round: int, num_rounds: int) -> float:
+    assert num_rounds == 4
+    return 1.0 if server_round != 2 else 0.0
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_schedules_begin_anew_with_each_call_and_know_the_round(keep, small, make_student):
+    """SGD without momentum: each call moves the weights by one step, and not at all in the round of factor 0."""
+    part = {"optimizer": "sgd", "momentum": 0.0, "schedule": f"{__name__}:only_the_first_step"}
+    config = FAST.model_validate(FAST.model_dump() | part | {"round_schedule": f"{__name__}:not_in_round_two"})
+    student = make_student()
+    distiller = Distiller(student, config, keep_optimizer=keep)
+    moved = []
+    for server_round in (1, 2, 3):
+        before = weights_of(student)
+        distiller.distil(small, seed=server_round, server_round=server_round, num_rounds=4)
+        moved.append(float((weights_of(student) - before).norm()))
+    assert moved[1] == 0.0
+    assert min(moved[0], moved[2]) > 0.0
+
+
 def test_a_fresh_optimizer_goes_on_like_a_new_distiller(small, make_student, same_bits):
     student, other = make_student(), make_student()
     distiller = Distiller(student, FAST)

@@ -167,15 +167,16 @@ class Federated(NamedTuple):
 
 @pytest.fixture
 def federate() -> Callable[..., Federated]:
-    """Run a federation; keywords are those of `Clients`."""
+    """Run a federation; keywords are those of `Clients`, whose configuration is the server's unless it is given."""
 
     def run(
         config: ExperimentConfig,
         observer: Observer | None = None,
         checkpoints: Checkpoints | None = None,
+        clients_config: ExperimentConfig | None = None,
         **keywords: Any,
     ) -> Federated:
-        grid = Clients(config, **keywords)
+        grid = Clients(clients_config or config, **keywords)
         return Federated(run_apps(grid, config, observer or Observer(), checkpoints), grid)
 
     return run

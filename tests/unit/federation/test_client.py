@@ -169,28 +169,29 @@ def test_a_client_moves_towards_the_teacher_before_it_trains(make_config: Make, 
     assert np.abs(after - teacher_NC).mean() < 0.9 * np.abs(before - teacher_NC).mean()
 
 
-HARD = {"data": {"public": {"size": 24, "labelled": True}}, "method": {"alpha": 0.5}}
+HARD = {"data": {"public": {"size": 24, "labelled": True}}, "objective": {"alpha": 0.5}}
 
 
 @pytest.mark.parametrize(
     ("base", "change"),
     [
-        ({}, {"temperature": 4.0}),
-        (HARD, {"alpha": 0.1}),
-        (HARD, {"label_smoothing": 0.3}),
-        ({}, {"digestion": {"loss": "kl", "epochs": 2}}),
-        ({}, {"digestion": {"loss": "kl", "terms": [{"loss": "distance"}]}}),
+        ({}, {"objective": {"temperature": 4.0}}),
+        (HARD, {"objective": {"alpha": 0.1}}),
+        (HARD, {"objective": {"label_smoothing": 0.3}}),
+        ({}, {"epochs": 2}),
+        ({}, {"objective": {"terms": [{"loss": "distance"}]}}),
     ],
     ids=lambda value: ",".join(value),
 )
 def test_every_setting_of_learning_from_the_teacher_reaches_the_client(
     make_config: Make, payloads: Any, base: dict[str, Any], change: dict[str, Any]
 ) -> None:
-    def answers(**method: Any) -> bytes:
-        common = {"name": "fedmd", "digestion": {"loss": "kl"}} | base.get("method", {})
-        config = make_config(data=base.get("data", {}), method=common | method, training={"epochs": 0})
+    def answers(objective: dict[str, Any] | None = None, **local: Any) -> bytes:
+        minimised = {"loss": "kl"} | base.get("objective", {}) | (objective or {})
+        method = {"name": "fedmd", "local_distillation": local | {"objective": minimised}}
+        config = make_config(data=base.get("data", {}), method=method, training={"epochs": 0})
         teacher_NC = np.random.default_rng(0).normal(size=(24, 10)).astype(np.float32)
-        learn = replace(INSTRUCTION, consensus=(INSTRUCTION.public_indices_N, teacher_NC))
+        learn = replace(INSTRUCTION, told=Told(INSTRUCTION.asked_N, 10, {"values": teacher_NC}))
         return bytes(payloads.answers(ask(context_of(config), learn)))
 
     assert answers() == answers()
@@ -319,3 +320,20 @@ def test_simulated_absence_is_drawn_by_seed_client_and_round(make_config: Make) 
     assert by_client != [simulated_absence(other, client, 1) for client in range(30)]
     assert by_client != [simulated_absence(config, client, 2) for client in range(30)]
     assert by_client != [simulated_absence(config, 1, server_round) for server_round in range(30)]
+
+
+def test_a_setting_that_the_server_has_chosen_is_the_one_that_clients_learn_at(
+    make_config: Make, payloads: Any
+) -> None:
+    """The client comes to the bits to which it would have come had the setting been configured."""
+
+    def answers(setting: tuple[float, float] | None, temperature: float) -> bytes:
+        objective = {"loss": "kl", "temperature": temperature}
+        config = make_config(
+            method={"name": "fedmd", "local_distillation": {"objective": objective}}, training={"epochs": 0}
+        )
+        teacher_NC = np.random.default_rng(0).normal(size=(24, 10)).astype(np.float32)
+        told = Told(INSTRUCTION.asked_N, 10, {"values": teacher_NC})
+        return bytes(payloads.answers(ask(context_of(config), replace(INSTRUCTION, told=told, setting=setting))))
+
+    assert answers((4.0, 1.0), 1.0) == answers(None, 4.0) != answers(None, 1.0)

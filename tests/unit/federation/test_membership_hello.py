@@ -80,11 +80,11 @@ class Deployed(Grid):
     """Nodes that come and go, each with a client; a reply is there at the next look, even of a node that has left.
 
     Attributes:
-        online: node -> its client, as things are now.
+        online: node -> its client, as things are now; `None` for a node that never answers.
         asked: (node, type) of every message that was pushed.
     """
 
-    def __init__(self, config: ExperimentConfig, online: dict[int, int]) -> None:
+    def __init__(self, config: ExperimentConfig, online: dict[int, int | None]) -> None:
         self.online, self.asked = dict(online), list[tuple[int, str]]()
         self._config, self._run, self._replies = config, new_run(1), dict[str, Message]()
         self._ever = dict(online)
@@ -113,6 +113,8 @@ class Deployed(Grid):
             ids.append(f"message-{len(self.asked)}")
             self.asked.append((node, message.metadata.message_type))
             set_message_id(message, ids[-1])
+            if self._ever[node] is None:
+                continue
             node_config = {"partition-id": self._ever[node]}
             self._replies[ids[-1]] = app(
                 message, Context(1, node, node_config, RecordDict(), run_config_of(self._config))
@@ -127,7 +129,7 @@ class Deployed(Grid):
 def deploy(make_config: Make) -> Callable[..., tuple[FederationResult, Hearing, Deployed]]:
     """Run rounds while nodes come and go: `online` says who is there in each round."""
 
-    def run(*online: dict[int, int], **keys: Any) -> tuple[FederationResult, Hearing, Deployed]:
+    def run(*online: dict[int, int | None], **keys: Any) -> tuple[FederationResult, Hearing, Deployed]:
         clients = {"number": len(online[0]), "min_train_nodes": 1, "join_timeout": 0.0} | keys
         config = make_config(run={"rounds": len(online)}, clients=clients)
         grid = Deployed(config, online[0])
@@ -173,6 +175,13 @@ def test_a_second_node_of_a_client_that_is_there_is_refused_once(deploy: Any) ->
     result, hearing, _ = deploy(at_first, more, more, more)
     assert [record.selected for record in result.history] == [(0, 1)] * 4
     assert hearing.told == [([0, 1], []), ([0, 1], [(1, "sender")])]
+
+
+def test_a_node_that_does_not_answer_is_asked_once_who_it_is(deploy: Any) -> None:
+    more = {11: 0, 12: 1, 99: None}
+    result, _, grid = deploy({11: 0, 12: 1}, more, more, more)
+    assert [record.selected for record in result.history] == [(0, 1)] * 4
+    assert grid.asked.count((99, HELLO)) == 1
 
 
 def test_as_many_clients_as_min_train_nodes_are_not_made_to_wait_for_others(

@@ -10,7 +10,7 @@ import pytest
 from fedkd.config.experiment import ExperimentConfig
 
 Make = Callable[..., ExperimentConfig]
-HARD = {"data": {"public": {"size": 24, "labelled": True}}, "method": {"alpha": 0.5}}
+HARD = {"data": {"public": {"size": 24, "labelled": True}}, "student": {"objective": {"alpha": 0.5}}}
 LONG = {"student": {"epochs": 6, "learning_rate": 0.2, "holdout_fraction": 0.25}}
 
 
@@ -21,14 +21,14 @@ def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("base", "change"),
     [
-        ({}, {"method": {"temperature": 4.0}}),
-        (HARD, {"method": {"alpha": 0.1}}),
-        (HARD, {"method": {"label_smoothing": 0.3}}),
+        ({}, {"student": {"objective": {"temperature": 4.0}}}),
+        (HARD, {"student": {"objective": {"alpha": 0.1}}}),
+        (HARD, {"student": {"objective": {"alpha": 0.5, "label_smoothing": 0.3}}}),
         ({}, {"student": {"epochs": 2}}),
-        ({}, {"student": {"loss": "js"}}),
+        ({}, {"student": {"objective": {"loss": "js"}}}),
         ({}, {"student": {"holdout_fraction": 0.25}}),
         ({}, {"student": {"shards": 2}}),
-        ({}, {"student": {"terms": [{"loss": "distance"}]}}),
+        ({}, {"student": {"objective": {"terms": [{"loss": "distance"}]}}}),
         (LONG, {"student": {"patience": 1}}),
     ],
     ids=lambda value: ",".join(f"{s}.{k}" for s, keys in value.items() for k in keys),
@@ -77,7 +77,7 @@ def test_a_chosen_temperature_is_the_one_that_the_student_learns_at(
     choice = result.history[0].temperature_choice
     assert choice is not None
     assert choice.temperature in {3.0, 9.0}
-    at_the_choice = federate(make_config(method={"temperature": choice.temperature})).result.student
+    at_the_choice = federate(make_config(student={"objective": {"temperature": choice.temperature}})).result.student
     assert same_bits(result.student, at_the_choice)
     assert not same_bits(result.student, federate(make_config()).result.student)
 

@@ -7,6 +7,7 @@ import sys
 from types import ModuleType
 
 import pytest
+from pydantic import Field
 
 from fedkd.aggregation import make_aggregator
 from fedkd.errors import ConfigError
@@ -148,3 +149,24 @@ def test_references_are_not_built_here(name):
     with pytest.raises(ConfigError, match="one of fkd, fedmd, feddf; the host") as refusal:
         build_method(REFERENCES[name]())
     assert "did you mean" not in str(refusal.value)
+
+
+def test_a_builder_is_called_once_for_one_configuration(monkeypatch):
+    """Clients compose their method at every message, and a builder may be slow; a dictionary may be among its keys."""
+    calls = []
+
+    class CountedConfig(OwnConfig):
+        table: dict[str, float] = Field(default_factory=dict)
+
+    def counted(config: CountedConfig) -> Method:
+        calls.append(config)
+        return Method("counted", (PublicLogits(),))
+
+    counted.__annotations__ = {"config": CountedConfig, "return": Method}
+    monkeypatch.setattr(sys.modules["own_methods"], "counted", counted, raising=False)
+    first, again, other = (
+        build_method(CountedConfig(name="own_methods:counted", table={"x": value})) for value in (1.0, 1.0, 2.0)
+    )
+    assert first is again
+    assert first is not other
+    assert len(calls) == 2

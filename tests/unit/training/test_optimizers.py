@@ -103,9 +103,13 @@ def test_what_cannot_be_made_is_refused_with_the_section(values, match) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "match"),
-    [("not_an_optimizer", "a Optimizer; this makes a list"), ("failing", "RuntimeError: out of luck")],
+    ("path", "match"),
+    [
+        (f"{__name__}:not_an_optimizer", "a Optimizer; this makes a list"),
+        (f"{__name__}:failing", "RuntimeError: out of luck"),
+        ("torch.optim:LBFGS", "an optimiser whose step needs no closure"),
+    ],
 )
-def test_a_factory_that_makes_no_optimizer_is_refused(name, match) -> None:
+def test_a_factory_that_makes_no_optimizer_for_the_loop_is_refused(path, match) -> None:
     with pytest.raises(ConfigError, match=match):
-        make_optimizer(iter([parameter()]), section(optimizer=f"{__name__}:{name}"))
+        make_optimizer(iter([parameter()]), section(optimizer=path))

@@ -76,7 +76,7 @@ def test_keys_of_the_next_round_come_with_the_last_answer_but_not_in_the_last_ro
 
 def test_a_client_trains_its_own_model_as_in_a_plain_round(make_config: Make, federate: Any) -> None:
     """Without an epoch of learning from the teacher, which is rounded where masked, the kept models are the same."""
-    sections = {"run": {"rounds": 2}, "method": {"name": "fedmd", "digestion": {"epochs": 0}}}
+    sections = {"run": {"rounds": 2}, "method": {"name": "fedmd", "local_distillation": {"epochs": 0}}}
     plain, masked = (
         federate(make_config(**sections, secure_aggregation=secure)).grid.states() for secure in ({}, MASKED)
     )

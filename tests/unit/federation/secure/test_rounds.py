@@ -130,9 +130,13 @@ def test_a_cohort_that_differs_from_the_last_by_one_client_is_recorded(
     assert [record.secure_sum.adjacent_client for record in history] == adjacent
 
 
-def test_clients_refuse_such_a_cohort_where_they_are_told_to(make_config: Make, federate: Any) -> None:
+@pytest.mark.parametrize("early_keys", [True, False])
+def test_clients_refuse_such_a_cohort_where_they_are_told_to(
+    make_config: Make, federate: Any, early_keys: bool
+) -> None:
+    """They remember the last cohort, whether or not they are asked for new keys."""
     stages = Stages()
-    secure = MASKED | {"refuse_adjacent_cohorts": True}
+    secure = MASKED | {"refuse_adjacent_cohorts": True, "early_keys": early_keys}
     config = make_config(run={"rounds": 2}, clients={"number": 5}, secure_aggregation=secure)
     losing = stages.losing((2, "mask", 4))
     first, second = federate(config, to_client=stages.to_client, to_server=losing).result.history
@@ -162,17 +166,40 @@ def test_a_second_answer_and_one_in_anothers_name_are_refused(make_config: Make,
 
 
 def test_the_reason_that_a_client_gives_for_leaving_is_recorded(make_config: Make, federate: Any) -> None:
+    """The answers arrive from client 4 to client 0; the list of who is missing is in the order of clients."""
+
     def leave(client: int, reply: Message) -> Message:
-        if client == 1 and reply.metadata.message_type == "train":
-            reply.content.update(answer_to_records(SecureAnswer(1, aborted="no more\npower")))
+        if client in {1, 3} and reply.metadata.message_type == "train":
+            reply.content.update(answer_to_records(SecureAnswer(client, aborted="no more\npower")))
         return reply
 
-    (record,) = federate(make_config(secure_aggregation=MASKED), to_server=leave).result.history
-    assert [(each.client, each.reason, each.detail) for each in record.refused] == [
-        (1, "secure_aggregation", "no more power")
+    config = make_config(clients={"number": 5}, secure_aggregation=MASKED)
+    (record,) = federate(config, to_server=leave, reverse=True).result.history
+    assert sorted((each.client, each.reason, each.detail) for each in record.refused) == [
+        (client, "secure_aggregation", "no more power") for client in (1, 3)
     ]
-    assert record.secure_sum.dropped == {"mask": (1,)}
-    assert record.replied == (0, 2, 3)
+    assert record.secure_sum.dropped == {"mask": (1, 3)}
+    assert record.replied == (0, 2, 4)
+
+
+@pytest.mark.parametrize("lenient", ["nobody", "server"])
+def test_server_and_clients_each_insist_on_the_smallest_cohort(make_config: Make, federate: Any, lenient: str) -> None:
+    """Three of five are left where four are asked for: the server asks for no shares, or else clients give none."""
+    stages = Stages()
+    strict, weak = (
+        make_config(clients={"number": 5}, run={"rounds": 2}, secure_aggregation=MASKED | {"minimum_cohort": number})
+        for number in (4, 2)
+    )
+    first, second = federate(
+        strict if lenient == "nobody" else weak,
+        clients_config=strict,
+        to_client=stages.to_client,
+        to_server=stages.losing((2, "mask", 0), (2, "mask", 1)),
+    ).result.history
+    assert (first.completed, second.completed) == (True, False)
+    assert second.secure_sum.failure
+    asked_for_shares = [client for number, stage, client in stages.asked if (number, stage) == (2, "unmask")]
+    assert asked_for_shares == ([] if lenient == "nobody" else [2, 3, 4])
 
 
 def groups_of(record: RoundRecord) -> list[tuple[int, ...]]:

@@ -102,7 +102,10 @@ def test_public_samples_and_test_split_do_not_mix(make_config: Make, federate: A
 
 
 def test_robust_rules_see_the_means_of_groups(make_config: Make, federate: Any, payloads: Any) -> None:
-    """Nine clients in three groups; the teacher is the median of the groups' means, on the test split as well."""
+    """Nine clients in three groups; the teacher is the median of the groups' means, on the test split as well.
+
+    On the test split clients lean to the right class, so that groups differ in how often they are right.
+    """
     config = make_config(
         run={"rounds": 2},
         clients={"number": 9},
@@ -110,23 +113,28 @@ def test_robust_rules_see_the_means_of_groups(make_config: Make, federate: Any, 
         method={"name": "fedmd", "aggregator": "median_logits"},
         secure_aggregation={"enabled": True, "group_size": 3, "value_bits": 20},
     )
-    result, grid = federate(config, answer=scripted)
-    groups = result.history[0].secure_sum.groups
-    assert sorted(client for group in groups for client in group) == list(range(9))
-    assert result.history[0].replied == tuple(range(9))
-
-    def median(num_samples: int) -> np.ndarray:
-        means = [np.mean([scripted_logits(client, num_samples) for client in group], axis=0) for group in groups]
-        return np.median(means, axis=0)
-
-    _, teacher_NC = payloads.teacher(grid.asked(2)[0])
-    np.testing.assert_allclose(teacher_NC, median(NUM_PUBLIC), atol=2e-4)
     labels_N = open_workspace(config).data.test.labels_N
-    record = result.history[0]
-    assert record.ensemble_teacher.accuracy == (median(NUM_TEST).argmax(axis=1) == labels_N).mean()
-    own = [(scripted_logits(client, NUM_TEST).argmax(axis=1) == labels_N).mean() for client in range(9)]
+
+    def logits(client: int, num_samples: int) -> np.ndarray:
+        lean_NC = 2 * np.eye(10, dtype=np.float32)[labels_N] if num_samples == NUM_TEST else np.float32(0)
+        return scripted_logits(client, num_samples) + lean_NC
+
+    def accuracy(logits_NC: np.ndarray) -> float:
+        return float((logits_NC.argmax(axis=1) == labels_N).mean())
+
+    result, grid = federate(config, answer=lambda client, logits_NC: torch.from_numpy(logits(client, len(logits_NC))))
+    record, groups = result.history[0], result.history[0].secure_sum.groups
+    assert sorted(client for group in groups for client in group) == list(record.replied) == list(range(9))
+    public, test = (
+        [np.mean([logits(client, number) for client in group], axis=0) for group in groups]
+        for number in (NUM_PUBLIC, NUM_TEST)
+    )
+    _, teacher_NC = payloads.teacher(grid.asked(2)[0])
+    np.testing.assert_allclose(teacher_NC, np.median(public, axis=0), atol=2e-4)
+    assert record.ensemble_teacher.accuracy == accuracy(np.median(test, axis=0))
+    assert record.ensemble_teacher.accuracy not in {accuracy(mean_NC) for mean_NC in test}
+    own = [accuracy(logits(client, NUM_TEST)) for client in range(9)]
     assert record.clients.mean_accuracy == pytest.approx(np.mean(own))
-    assert groups != result.history[1].secure_sum.groups
 
 
 def test_the_resolution_is_the_width_of_a_level(make_config: Make, federate: Any) -> None:
