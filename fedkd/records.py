@@ -90,7 +90,7 @@ class PrivacyEvent(Record):
     here.
     """
 
-    mechanism: Literal["gaussian"]
+    mechanism: str
     noise_multiplier: float
     count: int
 

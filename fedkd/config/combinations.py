@@ -18,6 +18,7 @@ from fedkd.distillation.objective import (
 )
 from fedkd.errors import ConfigError
 from fedkd.methods import REFERENCES, Method, build_method
+from fedkd.methods.base import LOOKS_AT_EACH
 from fedkd.methods.checks import check_batch_norm_alignment, check_temperature_selection, distribution_of
 from fedkd.secure_aggregation import smallest_ring_bits
 from fedkd.training.augmentation import AUGMENTATIONS
@@ -202,22 +203,13 @@ def _check_sites(config: ExperimentConfig) -> None:
 def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) -> None:
     secure, payload, method = config.secure_aggregation, config.payload, config.method
     key = "secure_aggregation.enabled"
-    refused = "its weights travel: only rows are summed"
-    if built is not None:
-        in_groups = (
-            secure.group_size and built.aggregate is not None and not isinstance(built.aggregate, MeanAggregator)
-        )
-        masked = replace(built, aggregate=MeanLogits()) if in_groups else built
-        refused = masked.refused_under_masks(payload.bound) or ""
-    if refused:
-        hint = (
-            ""
-            if built is None or built.sends_model
-            else "; or set secure_aggregation.group_size, for a rule that " + ("compares the means of groups")
-        )
-        raise ConfigError(key, True, f"false with {method.name}: {refused}{hint}")
     if built is None or built.aggregate is None:
-        raise ConfigError(key, True, f"false with {method.name}, which has no teacher")
+        raise ConfigError(key, True, f"false with {method.name}, which has no teacher: its weights travel")
+    in_groups = bool(secure.group_size) and not isinstance(built.aggregate, MeanAggregator)
+    refused = (replace(built, aggregate=MeanLogits()) if in_groups else built).refused_under_masks(payload.bound)
+    if refused is not None:
+        hint = "; or set secure_aggregation.group_size, and it looks at the means of groups"
+        raise ConfigError(key, True, f"false with {method.name}: {refused}{hint * (refused == LOOKS_AT_EACH)}")
     if payload.encoding.name != "float32":
         raise ConfigError(key, True, 'false, or payload.encoding = "float32": sums are integers')
     if secure.minimum_cohort > config.clients.number:

@@ -208,9 +208,7 @@ class Client:
                 answers_MC = predict_logits(model, self.workspace.test_inputs)
                 bound = self.config.payload.bound
                 test_logits_MC = answers_MC.clip(-bound, bound)  # in float32, as it serves only the measurement
-                test_rows = self._test_rows(
-                    ModelView(model, self.workspace, self.client, answers_MC), instruction, state
-                )
+                test_rows = self._test_rows(ModelView(model, self.workspace, self.client, answers_MC), instruction)
         return Work(
             weights=read_weights(model),
             upload_memory=memory,
@@ -267,13 +265,15 @@ class Client:
         rng = np.random.default_rng(secrets.randbits(256)) if at_site else numpy_rng(self.config.run.seed, *stream)
         return self.seam.outgoing(rows, spec, asked_N, rng)
 
-    def _test_rows(self, view: ModelView, instruction: TrainInstruction, state: ClientState) -> Rows | None:
-        """The upload made on the test split, of which the teacher there is made; what it remembers is thrown away."""
+    def _test_rows(self, view: ModelView, instruction: TrainInstruction) -> Rows | None:
+        """The upload made on the test split, of which the teacher there is made. Its memory is of public samples, and
+        stays out of it.
+        """
         upload = self.method.rows_upload
         if upload is None or upload.spec(view.num_classes, self.config.payload.bound).keys != "public":
             return None
         test_M = np.arange(len(self.workspace.data.test.labels_N))
-        rows, _ = upload.make(view, test_M, state.upload)
+        rows, _ = upload.make(view, test_M, {})
         return self._outgoing(upload, rows, test_M, instruction, "test rows").rows
 
 

@@ -22,7 +22,7 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from fedkd.aggregation import Aggregator, Stack, Weights
+from fedkd.aggregation import Aggregator, MeanAggregator, Stack, Weights
 from fedkd.distillation import DistillationConfig
 from fedkd.errors import ConfigError
 from fedkd.methods.refinements import Refinement, Refinements
@@ -83,6 +83,9 @@ def previous_weights(previous: Weights, contributions: Sequence[Contribution]) -
 TellEach = Callable[[Stack, Rows], Mapping[int, Rows]]
 """(the clients' rows, the teacher) -> what each client is told; a client that is left out is told the teacher."""
 
+LOOKS_AT_EACH = "its aggregator looks at each client: a sum hides them"
+"""Why a method cannot run under one masked sum, though it may under the sums of groups."""
+
 Distils = Literal["nothing", "student", "all"]
 Adopts = Literal["model", "soft_labels", "nothing"]
 
@@ -123,6 +126,10 @@ class Method:
             self._refuse("a method that tells the student's soft labels needs a start rule, which makes a student")
         if self.adopts == "soft_labels" and self.aggregate is None:
             self._refuse("a method whose clients adopt soft labels needs an aggregator")
+        takes_soft_labels = self.adopts == "soft_labels" or (self.adopts == "model" and not self.sends_model)
+        learns = self.distils != "nothing" or takes_soft_labels
+        if self.teacher_upload.spec(2, 1.0).keys == "classes" and learns:
+            self._refuse("rows keyed by class are no soft labels: nobody distils or adopts them, only local terms do")
 
     def _refuse(self, why: str) -> None:
         raise ConfigError("method.name", self.name, why)
@@ -162,8 +169,8 @@ class Method:
         """
         if self.sends_model or self.rows_upload is None:
             return "its weights travel: only rows are summed"
-        if self.aggregate is None or self.aggregate.needs != "sum":
-            return "its aggregator looks at each client: a sum hides them"
+        if not isinstance(self.aggregate, MeanAggregator):
+            return LOOKS_AT_EACH
         if callable(self.tells):
             return "it tells each client something else, which takes the rows of each"
         if self.rows_upload.spec(num_classes, bound).bound == float("inf"):

@@ -19,7 +19,7 @@ from fedkd.payload.rows import Rows, RowsSpec
 from fedkd.records import PrivacyEvent
 
 TAIL = 6.0
-"""Standard deviations of noise for which the bound leaves room. What lies beyond is clipped: 2 of 10^9 values."""
+"""The bound lies this many standard deviations of noise further out. What lies beyond is clipped: 2 of 10^9 values."""
 
 
 class Step(ABC):
@@ -81,7 +81,7 @@ class GaussianNoise(Step):
         return replace(rows, values_ND=(rows.values_ND + noise_ND).astype(np.float32))
 
     def after(self, spec: RowsSpec) -> RowsSpec:
-        """Room for the noise."""
+        """The bound grows by what the noise may add."""
         deviation = self.noise_multiplier * _sensitivity(spec)
         return replace(spec, bound=spec.bound + TAIL * deviation, norm=float("inf"))
 

@@ -106,7 +106,7 @@ def test_a_run_can_be_watched(small_config: MakeConfig, tmp_path: Path) -> None:
 
     fedkd.run(small_config(run=_with_output(tmp_path, name="watched", baselines=True)), Listener())
     assert heard == [
-        "folder watched, 2 rounds, ['config.toml', 'environment.json', 'partition.json']",
+        "folder watched, 2 rounds, ['.lock', 'config.toml', 'environment.json', 'partition.json']",
         "round 1, 1 on disk",
         "round 2, 2 on disk",
         *(f"local-only {client}/4" for client in range(4)),

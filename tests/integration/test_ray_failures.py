@@ -98,7 +98,7 @@ def test_a_dead_worker_is_replaced_its_client_asked_once_more_and_a_hung_one_sto
     assert sorted(reply.metadata.src_node_id - 1 for reply in ask_again) == [4, 5, 6, 7]
 
 
-def test_clients_that_share_an_errand_do_not_share_its_end(pool: RayPool, marks: Path) -> None:
+def test_clients_that_share_a_task_do_not_share_its_end(pool: RayPool, marks: Path) -> None:
     grid = RayGrid(pool, 8)
     with task_identity(run_id=1, node_id=0):
         messages = [Message(RecordDict(), node_id, "evaluate") for node_id in grid.get_node_ids()]

@@ -22,7 +22,7 @@ class Noise(Step):
         return replace(rows, values_ND=(rows.values_ND + noise_ND).astype(np.float32))
 
     def after(self, spec: RowsSpec) -> RowsSpec:
-        """Leave room for six standard deviations."""
+        """The bound grows by six standard deviations."""
         return replace(spec, bound=spec.bound + 6 * self.noise_multiplier * spec.row_norm, norm=np.inf)
 
     def event(self, spec: RowsSpec, num_rows: int) -> PrivacyEvent:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.special import softmax
 
+from fedkd.aggregation import Aggregator
 from fedkd.aggregation.mean import ConfidenceWeighted, MeanLogits, MeanProbabilities
 from fedkd.aggregation.robust import MedianLogits
 from fedkd.distillation import DistillationConfig, ObjectiveConfig
@@ -128,8 +129,14 @@ def test_references_average_weights_and_have_no_teacher(config, terms):
         ({"distils": "student", "start": previous_weights, "aggregate": None}, "needs an aggregator"),
         ({"tells": "student"}, "needs a start rule"),
         ({"adopts": "soft_labels", "aggregate": None}, "needs an aggregator"),
+        ({"uploads": (ClassLogits(),)}, "keyed by class are no soft labels"),
+        ({"uploads": (ClassLogits(),), "adopts": "soft_labels"}, "keyed by class are no soft labels"),
+        (
+            {"uploads": (ClassLogits(), ModelWeights()), "start": previous_weights, "distils": "student"},
+            "keyed by class are no soft labels",
+        ),
     ],
-    ids=str,
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
 )
 def test_parts_that_do_not_go_together_are_refused_when_a_method_is_built(changes, message):
     with pytest.raises(ConfigError, match=message) as refusal:
@@ -137,11 +144,21 @@ def test_parts_that_do_not_go_together_are_refused_when_a_method_is_built(change
     assert (refusal.value.key, refusal.value.value) == ("method.name", "mine")
 
 
+class SumButNoMean(Aggregator):
+    """Says that sums are enough, and is no mean, which is all that a masked sum gives."""
+
+    needs = "sum"
+
+    def combine(self, stack):
+        return Rows.of(stack.keys_N, stack.values_KND.sum(axis=0))
+
+
 @pytest.mark.parametrize(
     ("changes", "bound", "message"),
     [
         ({}, 30.0, None),
-        ({"uploads": (ClassLogits(),)}, 30.0, None),
+        ({"uploads": (ClassLogits(),), "adopts": "nothing"}, 30.0, None),
+        ({"aggregate": SumButNoMean()}, 30.0, "looks at each client"),
         ({"uploads": (ModelWeights(),)}, 30.0, "its weights travel"),
         ({"uploads": (PublicLogits(), ModelWeights())}, 30.0, "its weights travel"),
         ({"aggregate": None}, 30.0, "looks at each client"),
@@ -150,7 +167,7 @@ def test_parts_that_do_not_go_together_are_refused_when_a_method_is_built(change
         ({}, np.inf, "no bound"),
         ({"uploads": (Votes(),)}, np.inf, None),
     ],
-    ids=str,
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
 )
 def test_a_masked_sum_carries_bounded_rows_of_which_only_a_mean_is_needed(changes, bound, message):
     method = Method(**{"name": "mine", "uploads": (PublicLogits(),), "aggregate": MeanLogits()} | changes)
