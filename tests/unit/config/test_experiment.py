@@ -35,20 +35,20 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "method": {
         "name": "fkd",
         "public_per_round": 0,
-        "upload": {"name": "public_logits"},
-        "aggregator": {"name": "mean_logits"},
+        "upload": "public_logits",
+        "aggregator": "mean_logits",
         "refine": [],
     },
     "student": {"model": "cnn", "epochs": 5, "batch_size": 64, "optimizer": "adam", "patience": 0},
     "payload": {
-        "encoding": {"name": "float32"},
+        "encoding": "float32",
         "encoding_down": None,
         "clip": True,
         "clipping_range": 30.0,
         "steps": [],
     },
     "secure_aggregation": {"enabled": False, "trust": "curious", "minimum_cohort": 3, "value_bits": 16},
-    "attack": {"clients": [], "lie": {"name": "rotate_logits"}},
+    "attack": {"clients": [], "lie": "rotate_logits"},
 }
 """What an empty file means. A change here changes the result of files that others have written."""
 

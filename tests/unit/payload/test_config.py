@@ -11,7 +11,7 @@ from fedkd.payload.codecs import FLOAT16_MAX
 
 def test_defaults():
     assert PayloadConfig().model_dump() == {
-        "encoding": {"name": "float32"},
+        "encoding": "float32",
         "encoding_down": None,
         "clip": True,
         "clipping_range": 30.0,
