@@ -7,7 +7,7 @@ guarantees and what it does not.
 
 from fedkd.secure_aggregation.client import Credentials, SecureClient
 from fedkd.secure_aggregation.client_state import ClientState, Memory, Stage
-from fedkd.secure_aggregation.encoding import DecodedSum, DecodedTotals, decode, decode_totals, encode, round_weights
+from fedkd.secure_aggregation.encoding import DecodedSum, decode, encode, round_weights
 from fedkd.secure_aggregation.errors import BelowThresholdError
 from fedkd.secure_aggregation.keys import KeyPair, new_identity
 from fedkd.secure_aggregation.parameters import SessionParameters, Trust, VectorLayout, smallest_ring_bits
@@ -22,7 +22,6 @@ __all__ = [
     "ClientState",
     "Credentials",
     "DecodedSum",
-    "DecodedTotals",
     "KeyPair",
     "Memory",
     "SecureClient",
@@ -36,7 +35,6 @@ __all__ = [
     "VectorLayout",
     "adjacent_client",
     "decode",
-    "decode_totals",
     "encode",
     "new_identity",
     "round_weights",

@@ -31,25 +31,8 @@ class DecodedSum:
     """What the server learns.
 
     Attributes:
-        means_GC: weighted means of the clipped values, float64 [G, C].
-        total_weights_G: sums of the weights, uint64 [G].
-        clipped_fraction: share of all clients' values that were clipped.
-        counters_E: sums of the counters, uint64 [E].
-    """
-
-    means_GC: DoubleArray
-    total_weights_G: npt.NDArray[np.uint64]
-    clipped_fraction: float
-    counters_E: npt.NDArray[np.uint64]
-
-
-@dataclass(frozen=True)
-class DecodedTotals:
-    """The same before any division.
-
-    Attributes:
         totals_GC: Σ w·v over the clients, v the clipped values, float64 [G, C].
-        total_weights_G: sums of the weights, uint64 [G].
+        total_weights_G: sums of the weights, uint64 [G]; any of them may be zero.
         clipped_fraction: share of all clients' values that were clipped.
         counters_E: sums of the counters, uint64 [E].
     """
@@ -58,6 +41,18 @@ class DecodedTotals:
     total_weights_G: npt.NDArray[np.uint64]
     clipped_fraction: float
     counters_E: npt.NDArray[np.uint64]
+
+    @property
+    def means_GC(self) -> DoubleArray:
+        """Weighted means of the clipped values, float64 [G, C].
+
+        Raises:
+            UndefinedMeanError: a total weight is zero.
+        """
+        if empty := int(np.count_nonzero(self.total_weights_G == 0)):
+            number = len(self.total_weights_G)
+            raise UndefinedMeanError(f"{empty} of {number} total weights are zero; their means do not exist")
+        return self.totals_GC / self.total_weights_G[:, None].astype(np.float64)
 
 
 def encode(
@@ -100,32 +95,14 @@ def encode(
 
 
 def decode(total_V: RingArray, parameters: SessionParameters, num_clients: int) -> DecodedSum:
-    """Turn the sum of `num_clients` encoded vectors into means.
-
-    Raises:
-        UndefinedMeanError: a total weight is zero.
-    """
-    totals = decode_totals(total_V, parameters, num_clients)
-    weights = totals.total_weights_G
-    if empty := int(np.count_nonzero(weights == 0)):
-        raise UndefinedMeanError(f"{empty} of {len(weights)} total weights are zero; their means do not exist")
-    return DecodedSum(
-        means_GC=totals.totals_GC / weights[:, None].astype(np.float64),
-        total_weights_G=weights,
-        clipped_fraction=totals.clipped_fraction,
-        counters_E=totals.counters_E,
-    )
-
-
-def decode_totals(total_V: RingArray, parameters: SessionParameters, num_clients: int) -> DecodedTotals:
-    """Turn the sum of `num_clients` encoded vectors into weighted sums and total weights; any of these may be zero."""
+    """Turn the sum of `num_clients` encoded vectors into weighted sums, total weights and counters."""
     layout = parameters.layout
     levels_GC = total_V[: layout.num_values].reshape(layout.num_weights, layout.values_per_weight)
     tail = total_V[layout.num_values :].astype(np.uint64)
-    weights = tail[: layout.num_weights]
-    return DecodedTotals(
-        totals_GC=levels_GC * parameters.step - weights[:, None] * parameters.clipping_range,
-        total_weights_G=weights,
+    weights_G = tail[: layout.num_weights]
+    return DecodedSum(
+        totals_GC=levels_GC * parameters.step - weights_G[:, None] * parameters.clipping_range,
+        total_weights_G=weights_G,
         clipped_fraction=int(tail[layout.num_weights]) / (num_clients * layout.num_values),
         counters_E=tail[layout.num_weights + 1 :],
     )

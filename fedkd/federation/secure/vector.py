@@ -28,7 +28,7 @@ from fedkd.secure_aggregation import (
     Session,
     SessionParameters,
     VectorLayout,
-    decode_totals,
+    decode,
     encode,
     round_weights,
 )
@@ -213,7 +213,7 @@ class VectorPlan:
 
     def decode(self, total_V: RingArray, parameters: SessionParameters, num_clients: int) -> SumOfClients:
         """What the sum of `num_clients` vectors says."""
-        decoded = decode_totals(total_V, parameters, num_clients)
+        decoded = decode(total_V, parameters, num_clients)
         width, num_asked = self.terms.spec.width, len(self.asked_N)
         totals_RD = decoded.totals_GC.reshape(-1, width)
         weights_R = np.broadcast_to(decoded.total_weights_G, len(totals_RD)).astype(np.float64)

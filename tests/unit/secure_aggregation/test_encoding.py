@@ -102,7 +102,7 @@ def test_counter_that_could_wrap_around_is_refused(parameters):
 def test_mean_over_no_weight_is_refused(parameters):
     terms = fitting(parameters, 0, layout=VectorLayout(2, 1))
     with pytest.raises(errors.UndefinedMeanError, match="1 of 2 total weights"):
-        decode(encode([[0.0], [0.0]], [1, 0], terms), terms, 1)
+        _ = decode(encode([[0.0], [0.0]], [1, 0], terms), terms, 1).means_GC
 
 
 def test_real_weights_are_rounded_without_bias():

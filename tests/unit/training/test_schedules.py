@@ -137,7 +137,7 @@ def test_a_later_round_trains_at_its_factor_of_the_rate(make_model, problem) -> 
         ({"round_schedule": {"name": "linear", "gamma": 0.1}}, "not an argument of this part"),
         ({"schedule": "math:floor"}, "called with 2 values by position; this takes 1"),
     ],
-    ids=str,
+    ids=lambda value: None if callable(value) else str(value),
 )
 def test_what_is_no_schedule_is_refused_with_the_section(values, match) -> None:
     with pytest.raises(ValidationError, match=match):
