@@ -122,9 +122,9 @@ class RowsSpec:
         self._check_shapes(rows)
         if self.weighted:
             _check_keys(rows.keys_N, asked_N)
-            self._check_weights(rows.weights_N)
         elif not np.array_equal(rows.keys_N, asked_N):
             raise PayloadError("shape", f"rows for {len(rows)} keys; for each of the {len(asked_N)} that were asked")
+        self._check_weights(rows.weights_N)
         if not np.isfinite(rows.values_ND).all():
             raise PayloadError("not_finite", "values_ND holds NaN or infinity; only finite values can be averaged")
         return self.bounded(rows)
@@ -136,14 +136,19 @@ class RowsSpec:
         return Rows(rows.keys_N, rows.values_ND.clip(-self.bound, self.bound), rows.weights_N)
 
     def _check_shapes(self, rows: Rows) -> None:
+        if rows.keys_N.ndim != 1:
+            raise PayloadError("shape", f"keys have shape {rows.keys_N.shape}; one dimension")
         expected, number = (len(rows), self.width), (len(rows),)
         if rows.values_ND.shape != expected or rows.weights_N.shape != number:
             given = f"values {rows.values_ND.shape} and weights {rows.weights_N.shape}"
             raise PayloadError("shape", f"rows have {given}; {expected} and {number}")
-        if rows.values_ND.dtype != np.float32:
-            raise PayloadError("dtype", f"values are {rows.values_ND.dtype}; float32")
+        for name, array in (("values", rows.values_ND), ("weights", rows.weights_N)):
+            if array.dtype != np.float32:
+                raise PayloadError("dtype", f"{name} are {array.dtype}; float32")
 
     def _check_weights(self, weights_N: FloatArray) -> None:
+        if not self.weighted and not (weights_N == 1).all():
+            raise PayloadError("weights", "a weight that is not 1, of rows that have none of their own")
         if not ((weights_N >= 0) & (weights_N <= self.largest_weight)).all():
             raise PayloadError("weights", f"a weight that is not from 0 to {self.largest_weight:g}")
 

@@ -180,6 +180,36 @@ def test_an_upload_without_weights_answers_all_that_was_asked():
         config().seam().outgoing(Rows.of(KEYS[:2], np.ones((2, C))), spec(30.0), KEYS, RNG)
 
 
+@pytest.mark.parametrize("rows_spec", [spec(30.0), WEIGHTED], ids=["plain", "weighted"])
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"keys_N": np.array(N)}, "shape"),
+        ({"keys_N": KEYS[:, None]}, "shape"),
+        ({"weights_N": np.ones((N, 1), np.float32)}, "shape"),
+        ({"weights_N": np.ones(N)}, "dtype"),
+        ({"weights_N": np.ones(N, complex)}, "dtype"),
+        ({"weights_N": np.array(["a"] * N)}, "dtype"),
+        ({"weights_N": np.full(N, np.nan, np.float32)}, "weights"),
+        ({"weights_N": np.full(N, 1e30, np.float32)}, "weights"),
+        ({"weights_N": np.full(N, -1, np.float32)}, "weights"),
+    ],
+    ids=["no key", "a column", "a table", "float64", "complex", "text", "NaN", "huge", "negative"],
+)
+def test_keys_and_weights_of_any_shape_and_kind_are_checked(rows_spec, changes, reason):
+    """Rows on the test split travel as they are, so that a liar chooses every array of them."""
+    rows = replace(Rows.of(KEYS, np.ones((N, C))), **changes)
+    with pytest.raises(PayloadError) as refusal:
+        rows_spec.checked(rows, KEYS)
+    assert refusal.value.reason == reason
+
+
+def test_rows_without_weights_of_their_own_cannot_be_weighed_down():
+    with pytest.raises(PayloadError) as refusal:
+        spec(30.0).checked(Rows.of(KEYS, np.ones((N, C)), [1, 0.5, 0]), KEYS)
+    assert refusal.value.reason == "weights"
+
+
 @dataclass(frozen=True)
 class Times(Step):
     """Multiplies every value, and promises a bound that it does not keep."""
