@@ -71,8 +71,10 @@ def arrays_of(content: RecordDict, record: str) -> dict[str, npt.NDArray[Any]]:
     """Read all arrays of a record that is there.
 
     Raises:
-        PayloadError: one cannot be read.
+        PayloadError: it is no record of arrays, or one of them cannot be read.
     """
+    if record not in content.array_records:
+        raise PayloadError("malformed", f"record {record!r} holds no arrays")
     return {key: _numpy(array, f"{record}/{key}") for key, array in content.array_records[record].items()}
 
 

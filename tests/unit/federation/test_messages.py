@@ -144,6 +144,18 @@ def test_bytes_that_are_no_array_are_refused(data: bytes) -> None:
         reply_from_records(content)
 
 
+@pytest.mark.parametrize("record", ["rows", "weights", "evaluation"])
+@pytest.mark.parametrize(
+    "other", [ConfigRecord({"values": "text"}), MetricRecord({"values": 1.0})], ids=["text", "number"]
+)
+def test_a_record_of_another_kind_in_the_place_of_arrays_is_refused(record: str, other: ConfigRecord) -> None:
+    content = reply_to_records(TrainReply(1, 1, "", METRICS, rows=ROWS))
+    content[record] = other
+    with pytest.raises(PayloadError) as refusal:
+        reply_from_records(content)
+    assert refusal.value.reason == "malformed"
+
+
 scalars = st.one_of(
     st.integers(-(2**40), 2**40), st.floats(), st.text(max_size=5), st.booleans(), st.binary(max_size=4)
 )
