@@ -154,6 +154,7 @@ class ReplyHandler:
         weights = self._weights(reply, architecture) if self._method.sends_model else None
         spec = self._spec()
         test_logits_MC = None if spec is None else self._test_logits(reply)
+        test_rows = self._test_rows(reply, spec, test_logits_MC)
         contribution = Contribution(
             client=reply.client,
             architecture=architecture,
@@ -161,7 +162,7 @@ class ReplyHandler:
             rows=None if spec is None else self._rows(reply, spec, asked_N),
             weights=weights,
         )
-        return ValidReply(reply, contribution, test_logits_MC, self._test_rows(reply, spec, test_logits_MC))
+        return ValidReply(reply, contribution, test_logits_MC, test_rows)
 
     def _spec(self) -> RowsSpec | None:
         """Of the rows that leave a client; `None` where none do."""
@@ -171,7 +172,9 @@ class ReplyHandler:
         return self._seam.spec_after(upload.spec(self._workspace.data.num_classes, self._config.payload.bound))
 
     def _rows(self, reply: TrainReply, spec: RowsSpec, asked_N: IntArray) -> Rows:
-        """Decode a client's rows, and remember what the codec remembers."""
+        """Decode a client's rows, and remember what the codec remembers: the last check, as a reply that is refused
+        must move no memory.
+        """
         if reply.rows is None:
             raise PayloadError("missing", f"no rows; method {self._method.name} needs them")
         last_round, memory = self._memory.get(reply.client, (0, {}))

@@ -10,7 +10,9 @@ import pytest
 from flwr.app import Message
 
 from fedkd.config.experiment import ExperimentConfig
+from fedkd.federation.messages import instruction_from_records
 from fedkd.flower.internals import POLICY, with_error
+from fedkd.payload import Codec, Rows
 
 Make = Callable[..., ExperimentConfig]
 ODD_ONE = 1
@@ -181,3 +183,31 @@ def test_logits_beyond_the_range_count_as_those_at_the_range(
     at_the_range = student(30.0)
     assert same_bits(student(1e30), at_the_range)
     assert not same_bits(student(20.0), at_the_range)
+
+
+class Counting(Codec):
+    """The values as they are; counts the messages that build on one another."""
+
+    remembers = True
+
+    def encode(self, rows: Rows, memory: Any) -> Any:
+        return {"values": rows.values_ND}, {"count": memory.get("count", np.zeros(1)) + 1}
+
+    def decode(self, wire: Any, keys_N: Any, width: int, memory: Any) -> Any:
+        return wire["values"], {"count": memory.get("count", np.zeros(1)) + 1}
+
+
+def test_a_refused_reply_moves_no_memory_of_a_codec(make_config: Make, federate: Any, payloads: Any) -> None:
+    """The rows of client 1 are good and its test rows are not: of it, nothing was used."""
+
+    def spoil(client: int, reply: Message) -> Message:
+        if client != ODD_ONE or reply.metadata.group_id != "1":
+            return reply
+        return payloads.change(reply, test_rows=Rows.of([0], np.zeros((1, 10))))
+
+    config = make_config(run={"rounds": 2}, payload={"encoding": f"{__name__}:Counting"})
+    result, grid = federate(config, to_server=spoil)
+    assert [(refusal.client, refusal.reason) for refusal in result.history[0].refused] == [(ODD_ONE, "shape")]
+    used = {client: instruction_from_records(m.content).used_round for client, m in grid.asked(2).items()}
+    assert used == {0: 1, ODD_ONE: 0, 2: 1, 3: 1}
+    assert result.history[1].replied == (0, 1, 2, 3)
