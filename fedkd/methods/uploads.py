@@ -152,10 +152,11 @@ class Selected(Upload):
 
     def make(self, view: ClientView, asked_N: IntArray, memory: Arrays) -> tuple[Rows, Arrays]:
         """Select first: what is not selected is not computed."""
-        weights_N, memory = self.selector(view, asked_N, memory)
-        some = np.asarray(weights_N) > 0
-        rows, memory = self.upload.make(view, asked_N[some], memory)
-        return replace(rows, weights_N=np.asarray(weights_N, np.float32)[some]), memory
+        given_N, memory = self.selector(view, asked_N, memory)
+        weights_N = np.asarray(given_N, np.float32)
+        rows, memory = self.upload.make(view, asked_N[weights_N > 0], memory)
+        own_N = rows.weights_N * weights_N[np.searchsorted(asked_N, rows.keys_N)]  # an upload may have fewer rows
+        return replace(rows, weights_N=own_N), memory
 
 
 @dataclass(frozen=True)
@@ -172,4 +173,4 @@ UPLOADS: Mapping[str, Callable[..., Upload]] = MappingProxyType(
 def _mean_by_class(values_MD: FloatArray, labels_M: IntArray, asked_N: IntArray) -> Rows:
     classes = asked_N[np.isin(asked_N, labels_M)]
     means = [values_MD[labels_M == each].mean(axis=0, dtype=np.float64) for each in classes]
-    return Rows.of(classes, np.stack(means))
+    return Rows.of(classes, np.reshape(means, (len(classes), values_MD.shape[1])))
