@@ -46,9 +46,9 @@ def score_teacher(logits_MC: FloatArray, labels_M: IntArray) -> TeacherScore:
 
 
 def complete_logits(rows: Rows | None, num_samples: int, num_classes: int) -> FloatArray | None:
-    """The class logits [M, C] of a teacher's rows on the test split; `None` where it has no row for some sample, as a
-    score over a part of the split could be compared with no other.
+    """The class logits [M, C] of a teacher's rows on the test split; `None` where rows are narrower, and where some
+    sample has none, as a score over a part of the split could be compared with no other.
     """
-    if rows is None or len(rows) != num_samples:
+    if rows is None or len(rows) != num_samples or rows.values_ND.shape[1] < num_classes:
         return None
     return rows.values_ND[:, :num_classes]

@@ -54,7 +54,7 @@ class TemperatureSelector:
         return None if self._chosen is None else (self._chosen.temperature, self._chosen.alpha)
 
     def choose(self, server_round: int, task: DistillationTask) -> TemperatureChoice | None:
-        """Choose, if this round is one to choose in.
+        """Choose, if this round is one to choose in, and its teacher has rows enough to learn from and to measure on.
 
         Args:
             server_round: from 1.
@@ -63,6 +63,8 @@ class TemperatureSelector:
         if not self._selection.chooses(server_round, chosen_before=self._chosen is not None):
             return None
         num_held_out = self._selection.num_held_out(len(task.indices_N))
+        if not 0 < num_held_out < len(task.indices_N):
+            return None
         rng = numpy_rng(self._config.run.seed, "temperature", "round", server_round)
         order = rng.permutation(len(task.indices_N))
         held_out, learnt = np.sort(order[:num_held_out]), np.sort(order[num_held_out:])
