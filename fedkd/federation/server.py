@@ -251,7 +251,7 @@ class Server:
             teacher = Rows.of(teacher.keys_N, logits_NC)
         self._told.everybody = teacher
         if callable(tells) and stack is not None:
-            self._told.each |= tells(stack, teacher)
+            self._told.each = dict(tells(stack, teacher))
 
     def _evaluate(self, outcome: Outcome, test: Rows | None, *, is_last: bool) -> None:
         """Score student and teacher on the test split."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedkd.aggregation import MeanLogits
+from fedkd.aggregation import MeanLogits, Stack
 from fedkd.config.experiment import ExperimentConfig
 from fedkd.distillation.executor import LocalExecutor
 from fedkd.federation.answers import Answers
@@ -51,3 +51,29 @@ def test_rows_that_are_narrower_than_the_classes_have_no_score(make_config: Make
     server = server_of(make_config(), method_with(adopts="nothing"))
     outcome = server.finish_round(1, KEYS, Answers(logits(KEYS, width), logits(np.arange(40), width)))
     assert (outcome.ensemble_teacher.accuracy is not None) == scored
+
+
+def told_to(server: Server, server_round: int, client: int) -> float:
+    """The one value that all told rows of a client have."""
+    told = server.instruction(server_round, KEYS, client, 0).told
+    assert told is not None
+    assert len(set(told.wire["values"].ravel())) == 1
+    return float(told.wire["values"][0, 0])
+
+
+def test_a_client_that_is_left_out_is_told_the_teacher_also_when_it_was_told_something_else_before(
+    make_config: Make,
+) -> None:
+    """In each round the clients that answered are told their number, the others the teacher, which is 50 · round."""
+
+    def rows(value: float) -> Rows:
+        return Rows.of(KEYS, np.full((len(KEYS), 10), value))
+
+    def tells(stack: Stack, teacher: Rows) -> dict[int, Rows]:
+        return {client: rows(client) for client in stack.clients_K}
+
+    server = server_of(make_config(), method_with(adopts="soft_labels", tells=tells))
+    for server_round, clients in ((1, (1, 2)), (2, (2, 3))):
+        stack = Stack.of({client: rows(0.0) for client in clients}, KEYS)
+        server.finish_round(server_round, KEYS, Answers(rows(50.0 * server_round), stack=stack))
+    assert [told_to(server, 3, client) for client in range(4)] == [100.0, 100.0, 2.0, 3.0]
