@@ -158,7 +158,8 @@ class Method:
         """Whether a client is sent rows, given whether it adopts the server's model."""
         if self.aggregate is None:
             return False
-        return not adopts_model or any(term.needs_rows for term in self.local_terms)
+        learns_from_them = self.adopts != "nothing" and not adopts_model
+        return learns_from_them or any(term.needs_rows for term in self.local_terms)
 
     def refused_under_masks(self, bound: float, num_classes: int = 2) -> str | None:
         """Why no masked sum can carry this method's round, or `None` where one can.
@@ -171,6 +172,8 @@ class Method:
             return "its weights travel: only rows are summed"
         if not isinstance(self.aggregate, MeanAggregator):
             return LOOKS_AT_EACH
+        if type(self.aggregate).fit is not MeanAggregator.fit:
+            return "its aggregator learns from the rows of each client"
         if callable(self.tells):
             return "it tells each client something else, which takes the rows of each"
         if self.rows_upload.spec(num_classes, bound).bound == float("inf"):

@@ -13,7 +13,8 @@ def distribution_of(method: MethodConfig) -> str:
     """What makes the teacher a distribution, as `key = value`; empty where it is logits."""
     for maker, value in (("aggregator", "mean_probabilities"), ("refine", "entropy_reduction")):
         parts = getattr(method, maker, ())
-        if value in {part.name for part in (parts if isinstance(parts, tuple) else (parts,))}:
+        names = {getattr(part, "name", part) for part in (parts if isinstance(parts, tuple) else (parts,))}
+        if value in names:
             return f"method.{maker} = {value!r}"
     return ""
 

@@ -14,6 +14,7 @@ from fedkd.distillation import DistillationConfig, ObjectiveConfig
 from fedkd.errors import ConfigError
 from fedkd.methods import Contribution, Method, MethodConfig, build_method
 from fedkd.methods.base import previous_weights
+from fedkd.methods.checks import distribution_of
 from fedkd.methods.fedavg import FedAvgConfig, FedProxConfig, compose
 from fedkd.methods.feddf import FedDFConfig, average_weights
 from fedkd.methods.fedmd import FedMDConfig
@@ -22,7 +23,7 @@ from fedkd.methods.uploads import ClassLogits, ModelWeights, PublicLogits, Votes
 from fedkd.parts import PartConfig
 from fedkd.payload import Rows
 from fedkd.seeding import numpy_rng
-from fedkd.training.local_terms import Proximal
+from fedkd.training.local_terms import LocalTerm, Proximal
 
 CONFIGS = [MethodConfig, FkdConfig, FedMDConfig, FedDFConfig, FedAvgConfig, FedProxConfig]
 MEAN = PartConfig(name="mean_logits")
@@ -153,12 +154,20 @@ class SumButNoMean(Aggregator):
         return Rows.of(stack.keys_N, stack.values_KND.sum(axis=0))
 
 
+class MeanThatLearns(MeanLogits):
+    """A mean that counts the rounds; no masked sum calls its `fit`."""
+
+    def fit(self, stack, state):
+        return self.combine, {"rounds": state.get("rounds", np.array(0)) + 1}
+
+
 @pytest.mark.parametrize(
     ("changes", "bound", "message"),
     [
         ({}, 30.0, None),
         ({"uploads": (ClassLogits(),), "adopts": "nothing"}, 30.0, None),
         ({"aggregate": SumButNoMean()}, 30.0, "looks at each client"),
+        ({"aggregate": MeanThatLearns()}, 30.0, "learns from the rows of each client"),
         ({"uploads": (ModelWeights(),)}, 30.0, "its weights travel"),
         ({"uploads": (PublicLogits(), ModelWeights())}, 30.0, "its weights travel"),
         ({"aggregate": None}, 30.0, "looks at each client"),
@@ -173,6 +182,55 @@ def test_a_masked_sum_carries_bounded_rows_of_which_only_a_mean_is_needed(change
     method = Method(**{"name": "mine", "uploads": (PublicLogits(),), "aggregate": MeanLogits()} | changes)
     refused = method.refused_under_masks(bound)
     assert refused is None if message is None else message in str(refused)
+
+
+class NeedsRows(LocalTerm):
+    """A term that reads what the server has told."""
+
+    needs_rows = True
+
+    def __call__(self, batch):
+        return batch.logits_NC.new_zeros(())
+
+
+@pytest.mark.parametrize("adopts_model", [False, True])
+@pytest.mark.parametrize(
+    ("changes", "needs"),
+    [
+        ({}, {False: True, True: False}),
+        ({"local_terms": (NeedsRows(),)}, {False: True, True: True}),
+        ({"adopts": "soft_labels"}, {False: True, True: False}),
+        ({"adopts": "nothing"}, {False: False, True: False}),
+        ({"adopts": "nothing", "local_terms": (NeedsRows(),)}, {False: True, True: True}),
+        ({"aggregate": None}, {False: False, True: False}),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) and True not in value else None,
+)
+def test_rows_are_told_where_somebody_learns_from_them(changes, needs, adopts_model):
+    method = Method(**{"name": "mine", "uploads": (PublicLogits(),), "aggregate": MeanLogits()} | changes)
+    assert method.needs_told_rows(adopts_model=adopts_model) == needs[adopts_model]
+
+
+class PlainNames(MethodConfig):
+    """Keys of a method of one's own, which need not be parts."""
+
+    aggregator: str = "mean_probabilities"
+    refine: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("config", "maker"),
+    [
+        (PlainNames(), "method.aggregator = 'mean_probabilities'"),
+        (PlainNames(aggregator="mean_logits"), ""),
+        (PlainNames(aggregator="mean_logits", refine=("entropy_reduction",)), "method.refine = 'entropy_reduction'"),
+        (FkdConfig.model_validate({"refine": ["entropy_reduction"]}), "method.refine = 'entropy_reduction'"),
+        (FkdConfig(), ""),
+    ],
+    ids=["aggregator", "neither", "refine", "part", "parts of neither"],
+)
+def test_what_makes_the_teacher_a_distribution_is_found_in_names_and_in_parts(config, maker):
+    assert distribution_of(config) == maker
 
 
 @pytest.mark.parametrize(
