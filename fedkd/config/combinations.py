@@ -20,6 +20,7 @@ from fedkd.errors import ConfigError
 from fedkd.methods import REFERENCES, Method, build_method
 from fedkd.methods.base import LOOKS_AT_EACH
 from fedkd.methods.checks import check_batch_norm_alignment, check_temperature_selection, distribution_of
+from fedkd.payload.rows import RowsSpec
 from fedkd.secure_aggregation import smallest_ring_bits
 from fedkd.training.augmentation import AUGMENTATIONS
 from fedkd.training.local_terms import build_term
@@ -76,15 +77,27 @@ def check_combinations(config: ExperimentConfig) -> None:
         raise ConfigError("student.shards", student.shards, allowed)
     if config.data.source == SITES:
         _check_sites(config)
-    config.payload.seam()
+    sent = _spec_of_what_is_sent(config, built)
     _check_saved(config, built)
     _check_attack(config)
     if config.secure_aggregation.enabled:
-        _check_secure_aggregation(config, built)
+        _check_secure_aggregation(config, built, sent)
     for key, section in (("student", student), (LOCAL, method.local_distillation)):
         if section.patience and not section.holdout_fraction:
             allowed = f"0, or a {key}.holdout_fraction above 0 to watch"
             raise ConfigError(f"{key}.patience", section.patience, allowed)
+
+
+def _spec_of_what_is_sent(config: ExperimentConfig, built: Method | None) -> RowsSpec | None:
+    """The spec of rows behind the steps, of as many classes as any data have at least; `None` where none are sent.
+
+    Raises:
+        ConfigError: a codec or step that cannot be made, or that does not fit the rows.
+    """
+    seam = config.payload.seam()
+    if built is None or built.rows_upload is None:
+        return None
+    return seam.spec_after(built.rows_upload.spec(2, config.payload.bound))
 
 
 def _check_objectives(config: ExperimentConfig, built: Method | None) -> None:
@@ -200,7 +213,7 @@ def _check_sites(config: ExperimentConfig) -> None:
             )
 
 
-def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) -> None:
+def _check_secure_aggregation(config: ExperimentConfig, built: Method | None, sent: RowsSpec | None) -> None:
     secure, payload, method = config.secure_aggregation, config.payload, config.method
     key = "secure_aggregation.enabled"
     if built is None or built.aggregate is None:
@@ -210,6 +223,8 @@ def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) ->
     if refused is not None:
         hint = "; or set secure_aggregation.group_size, and it looks at the means of groups"
         raise ConfigError(key, True, f"false with {method.name}: {refused}{hint * (refused == LOOKS_AT_EACH)}")
+    if sent is not None and sent.bound == float("inf"):
+        raise ConfigError(key, True, f"false with {method.name}: payload.steps leave rows without a bound")
     if payload.encoding.name != "float32":
         raise ConfigError(key, True, 'false, or payload.encoding = "float32": sums are integers')
     if secure.minimum_cohort > config.clients.number:
@@ -224,9 +239,8 @@ def _check_secure_aggregation(config: ExperimentConfig, built: Method | None) ->
         raise ConfigError("secure_aggregation.dropout_stage", "confirm", "another stage where trust is not active")
     if secure.group_size:
         _check_groups(config, built.aggregate)
-    upload = built.rows_upload
     weighted = isinstance(built.aggregate, MeanAggregator) and built.aggregate.weighted
-    weighted = weighted or (upload is not None and upload.spec(2, payload.bound).weighted)
+    weighted = weighted or (sent is not None and sent.weighted)
     needed = smallest_ring_bits(config.clients.number, secure.value_bits, secure.weight_bits if weighted else 1)
     if needed > secure.ring_bits:
         raise ConfigError(

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from fedkd.errors import ConfigError
 from fedkd.methods import Method
 from fedkd.methods.fkd import FkdConfig
 from fedkd.methods.uploads import PublicLogits
+from fedkd.payload import Rows, RowsSpec, Step
 from fedkd.training.local_terms import LocalBatch, LocalTerm
 
 
@@ -22,6 +25,20 @@ class NeedsRows(LocalTerm):
 
     def __call__(self, batch: LocalBatch) -> Tensor:
         return batch.told.of(batch.labels_N)[0].mean()
+
+
+@dataclass(frozen=True)
+class Promises(Step):
+    """A step that changes nothing but the spec."""
+
+    bound: float = 30.0
+    bounded: bool = True
+
+    def __call__(self, rows: Rows, spec: RowsSpec, rng: np.random.Generator) -> Rows:
+        return rows
+
+    def after(self, spec: RowsSpec) -> RowsSpec:
+        return replace(spec, bound=self.bound if self.bounded else np.inf, weighted=True)
 
 
 DISTANCE = {"loss": "distance", "student": "", "weight": 1.0}
@@ -138,6 +155,27 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
         {"data": {"source": "jsonl"}, "training": {"augmentation": ["flip"]}},
         "training.augmentation",
         "none of crop, flip with data.source = 'jsonl', which holds texts",
+    ),
+    "noise on rows without a bound": (
+        {"payload": {"clip": False, "steps": [{"name": "gaussian_noise", "noise_multiplier": 1.0}]}},
+        "payload.clip",
+        "true with noise",
+    ),
+    "a step that takes the bound away, under masks": (
+        {
+            "payload": {"steps": [{"name": f"{__name__}:Promises", "bounded": False}]},
+            "secure_aggregation": {"enabled": True},
+        },
+        "secure_aggregation.enabled",
+        "payload.steps leave rows without a bound",
+    ),
+    "a step that gives rows weights, in too small a ring": (
+        {
+            "payload": {"steps": [f"{__name__}:Promises"]},
+            "secure_aggregation": {"enabled": True, "ring_bits": 22, "value_bits": 16, "weight_bits": 8},
+        },
+        "secure_aggregation.ring_bits",
+        "at least 28",
     ),
     "a term that needs rows which the method does not send": (
         {"training": {"terms": [f"{__name__}:NeedsRows"]}},
