@@ -16,7 +16,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -174,7 +174,7 @@ def find_part(name: str, registered: Mapping[str, T], key: str) -> T:
 def _parameters(factory: Callable[..., Any], part: PartConfig, key: str) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(factory, eval_str=True).parameters.values())
-    except (TypeError, ValueError, NameError, AttributeError) as cause:
+    except (TypeError, ValueError, NameError, AttributeError, SyntaxError) as cause:
         raise ConfigError(key, part.name, f"a class or function with a signature ({cause})") from cause
 
 
@@ -200,7 +200,8 @@ class _Arguments(Section):
 def _field(parameter: inspect.Parameter) -> tuple[Any, Any]:
     annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
     default = ... if parameter.default is parameter.empty else parameter.default
-    strict = False if get_origin(annotation) is tuple else None  # TOML has lists only
+    tuples = any(get_origin(each) is tuple for each in (annotation, *get_args(annotation)))  # also in `tuple | None`
+    strict = False if tuples else None  # TOML has lists only
     return annotation, Field(default, alias=parameter.name, strict=strict)
 
 

@@ -34,6 +34,27 @@ def test_a_registered_part_is_made_with_its_arguments() -> None:
     assert made == Scale(2.0, "up", (1, 2))
 
 
+class Chosen:
+    def __init__(self, layers: tuple[int, ...] | None = None) -> None:
+        self.layers = layers
+
+
+@pytest.mark.parametrize(("given", "made"), [({}, None), ({"layers": [1, 2]}, (1, 2))], ids=["default", "list"])
+def test_a_list_also_passes_for_a_tuple_that_may_be_missing(
+    given: dict[str, object], made: tuple[int, ...] | None
+) -> None:
+    assert build_part(part(name="chosen", **given), {"chosen": Chosen}, "key", Chosen).layers == made
+
+
+def test_an_annotation_that_cannot_be_read_is_named() -> None:
+    def unreadable(factor: int = 1) -> int:
+        return factor
+
+    unreadable.__annotations__["factor"] = "1 +"
+    with pytest.raises(ConfigError, match="a signature"):
+        build_part(part(name="unreadable"), {"unreadable": unreadable}, "key")
+
+
 def test_a_name_alone_is_a_table_of_a_name() -> None:
     """`key = "name"` and `key = { name = "name" }` are the same configuration."""
     assert PartConfig.model_validate("scale") == part(name="scale")
