@@ -123,7 +123,7 @@ def call_part(function: Callable[..., T], part: PartConfig, key: str, kind: type
         except FedkdError:
             raise
         except Exception as cause:  # the code of a part is anybody's
-            raise ConfigError(key, part.name, f"a part that can be made ({type(cause).__name__}: {cause})") from cause
+            raise ConfigError(key, part.name, f"it cannot be made ({type(cause).__name__}: {cause})") from cause
         if kind is not None and not isinstance(made, kind):
             raise ConfigError(key, part.name, f"a {kind.__name__}; this makes a {type(made).__name__}")
         return made

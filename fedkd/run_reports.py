@@ -39,7 +39,7 @@ def summarise(
         ),
         clients=next((r.clients for r in reversed(completed) if r.clients.mean_accuracy is not None), ClientScores()),
         baselines=baselines,
-        bytes=Traffic(up=sum(r.bytes.up for r in history), down=sum(r.bytes.down for r in history)),
+        bytes=Traffic(**{name: sum(getattr(r.bytes, name) for r in history) for name in Traffic.model_fields}),
         seconds=Seconds(**{name: sum(getattr(r.seconds, name) for r in history) for name in Seconds.model_fields}),
         history=tuple(history),
     )

@@ -75,7 +75,7 @@ def test_an_import_path_leads_to_anybodys_part() -> None:
         ({"name": "scale", "factor": 1.0, "mode": "sideways"}, "section.key.mode", "'up' or 'down'"),
         ({"name": "no_such_module_here:x"}, "section.key", "does not import"),
         ({"name": "fractions:Nothing"}, "section.key", "no attribute"),
-        ({"name": "fractions:Fraction", "numerator": "x"}, "section.key", "can be made"),
+        ({"name": "fractions:Fraction", "numerator": "x"}, "section.key", "cannot be made"),
     ],
 )
 def test_what_is_wrong_is_named(values: dict[str, object], key: str, allowed: str) -> None:
