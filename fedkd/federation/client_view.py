@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -84,4 +85,5 @@ def _features(model: nn.Module, inputs: Tensor, module: str) -> FloatArray:
 
 
 def _flat(values: Tensor) -> FloatArray:
-    return np.asarray(values.reshape(len(values), -1).float().cpu().numpy())
+    width = prod(values.shape[1:])  # which reshape cannot find itself where there are no rows
+    return np.asarray(values.reshape(len(values), width).float().cpu().numpy())

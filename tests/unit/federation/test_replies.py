@@ -10,6 +10,7 @@ import pytest
 from flwr.app import Message
 
 from fedkd.config.experiment import ExperimentConfig
+from fedkd.errors import PayloadError
 from fedkd.federation.messages import instruction_from_records
 from fedkd.flower.internals import POLICY, with_error
 from fedkd.payload import Codec, Rows
@@ -186,15 +187,19 @@ def test_logits_beyond_the_range_count_as_those_at_the_range(
 
 
 class Counting(Codec):
-    """The values as they are; counts the messages that build on one another."""
+    """The values as they are; counts the messages that build on one another, and refuses another count than its own."""
 
     remembers = True
 
     def encode(self, rows: Rows, memory: Any) -> Any:
-        return {"values": rows.values_ND}, {"count": memory.get("count", np.zeros(1)) + 1}
+        count = memory.get("count", np.zeros(1)) + 1
+        return {"values": rows.values_ND, "count": count}, {"count": count}
 
     def decode(self, wire: Any, keys_N: Any, width: int, memory: Any) -> Any:
-        return wire["values"], {"count": memory.get("count", np.zeros(1)) + 1}
+        count = memory.get("count", np.zeros(1)) + 1
+        if wire["count"] != count:
+            raise PayloadError("parted", f"{wire['count']}; {count}")
+        return wire["values"], {"count": count}
 
 
 def test_a_refused_reply_moves_no_memory_of_a_codec(make_config: Make, federate: Any, payloads: Any) -> None:
@@ -211,3 +216,17 @@ def test_a_refused_reply_moves_no_memory_of_a_codec(make_config: Make, federate:
     used = {client: instruction_from_records(m.content).used_round for client, m in grid.asked(2).items()}
     assert used == {0: 1, ODD_ONE: 0, 2: 1, 3: 1}
     assert result.history[1].replied == (0, 1, 2, 3)
+
+
+def test_a_lost_reply_parts_no_codec(make_config: Make, federate: Any, payloads: Any) -> None:
+    """The reply of client 1 to round 2 is lost: its next message begins anew, and the one after builds on that."""
+
+    def lose(client: int, reply: Message) -> Message | None:
+        return None if client == ODD_ONE and reply.metadata.group_id == "2" else reply
+
+    config = make_config(run={"rounds": 4}, payload={"encoding": f"{__name__}:Counting"})
+    result, grid = federate(config, to_server=lose)
+    assert [record.replied for record in result.history] == [(0, 1, 2, 3), (0, 2, 3), (0, 1, 2, 3), (0, 1, 2, 3)]
+    replies = [{c: payloads.reply(m) for c, m in grid.replied(server_round).items()} for server_round in (1, 2, 3, 4)]
+    assert [each[0].based_on for each in replies] == [0, 1, 2, 3]
+    assert [each[ODD_ONE].based_on for each in replies if ODD_ONE in each] == [0, 0, 3]
