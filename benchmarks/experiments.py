@@ -103,7 +103,9 @@ def _what_the_plain_loop_lacks(config: ExperimentConfig) -> list[tuple[str, obje
             "training", training, {"epochs", "batch_size", "learning_rate", "momentum", "logit_adjustment_eps"}
         ),
         *_other_keys("student", student, {"model", "epochs", "batch_size", "learning_rate", "momentum", "shards"}),
-        ("payload.encoding", config.payload.encoding, "float32"),
+        ("payload.encoding", config.payload.encoding.name, "float32"),
+        ("payload.steps", config.payload.steps, ()),
+        ("attack.clients", config.attack.clients, ()),
         ("payload.clip", config.payload.clip, True),
         ("method", config.method, {"fkd": FkdConfig(), "fedavg": FedAvgConfig()}.get(config.method.name)),
     ]

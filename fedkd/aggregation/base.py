@@ -119,7 +119,7 @@ class Aggregator(ABC):
 
     @abstractmethod
     def combine(self, stack: Stack) -> Rows:
-        """The rule of an aggregator that has no state. One that has overrides `fit`."""
+        """The rule of an aggregator without a state. An aggregator with a state overrides `fit`."""
 
 
 class MeanAggregator(Aggregator):

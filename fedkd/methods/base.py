@@ -126,7 +126,9 @@ class Method:
             self._refuse("a method that tells the student's soft labels needs a start rule, which makes a student")
         if self.adopts == "soft_labels" and self.aggregate is None:
             self._refuse("a method whose clients adopt soft labels needs an aggregator")
-        takes_soft_labels = self.adopts == "soft_labels" or (self.adopts == "model" and not self.sends_model)
+        takes_soft_labels = self.adopts == "soft_labels" or (
+            self.adopts == "model" and not (self.sends_model and self.start)
+        )
         learns = self.distils != "nothing" or takes_soft_labels
         if self.teacher_upload.spec(2, 1.0).keys == "classes" and learns:
             self._refuse("rows keyed by class are no soft labels: nobody distils or adopts them, only local terms do")
@@ -170,7 +172,7 @@ class Method:
         """
         if self.sends_model or self.rows_upload is None:
             return "its weights travel: only rows are summed"
-        if not isinstance(self.aggregate, MeanAggregator):
+        if not isinstance(self.aggregate, MeanAggregator) or self.aggregate.needs != "sum":
             return LOOKS_AT_EACH
         if type(self.aggregate).fit is not MeanAggregator.fit:
             return "its aggregator learns from the rows of each client"

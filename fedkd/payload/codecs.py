@@ -16,7 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,13 +30,7 @@ FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
 class Codec(ABC):
-    """Both ends of an encoding.
-
-    Attributes:
-        remembers: whether encoding depends on earlier messages; the memory of one that does not stays empty.
-    """
-
-    remembers: ClassVar[bool] = False
+    """Both ends of an encoding. The memory of one that depends on no earlier message stays empty."""
 
     @abstractmethod
     def encode(self, rows: Rows, memory: Arrays) -> tuple[Arrays, Arrays]:

@@ -1,4 +1,4 @@
-"""The `[payload]` and `[attack]` sections, and the seam that they describe."""
+"""The `[payload]` section, and the seam that it describes."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from fedkd.federation.messages import TRAIN, instruction_from_records
 from fedkd.federation.secure.messages import has_request, request_from_records
 from fedkd.flower.app_bundle import bundle_hash
 from fedkd.methods import Method
-from fedkd.payload.rows import CLASS_STATISTICS
+from fedkd.payload.rows import CLASS_STATISTICS, PUBLIC_ANSWERS
 from fedkd.site.settings import PolicyConfig, SiteConfig
 from fedkd.site.state import Usage
 
@@ -91,9 +91,11 @@ def check_experiment(site: SiteConfig, config: ExperimentConfig, method: Method)
         raise PolicyError(
             "allow_weights", f"{method.name} sends the weights of the model; this site does not allow that"
         )
-    if reveals(config, method) == CLASS_STATISTICS and not policy.allow_class_statistics:
+    revealed = reveals(config, method)
+    allowed = {PUBLIC_ANSWERS, *((CLASS_STATISTICS,) if policy.allow_class_statistics else ())}
+    if revealed and revealed not in allowed:
         raise PolicyError(
-            "allow_class_statistics", f"{method.name} sends statistics of each class; this site does not allow that"
+            "allow_class_statistics", f"the rows of {method.name} reveal {revealed}; this site allows {sorted(allowed)}"
         )
     if (policy.require_secure_aggregation or policy.minimum_cohort) and not secure.enabled:
         rule = "require_secure_aggregation" if policy.require_secure_aggregation else "minimum_cohort"

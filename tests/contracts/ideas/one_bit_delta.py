@@ -2,8 +2,6 @@
 changed since the last round that was used: `payload.encoding = "one_bit_delta:OneBitDelta"`.
 """
 
-from typing import ClassVar
-
 import numpy as np
 
 from fedkd.payload import Codec, Rows
@@ -11,8 +9,6 @@ from fedkd.payload import Codec, Rows
 
 class OneBitDelta(Codec):
     """One bit a key, and one byte for each class that has changed."""
-
-    remembers: ClassVar[bool] = True
 
     def encode(self, rows: Rows, memory):
         """Votes that are new or other than before."""

@@ -189,8 +189,6 @@ def test_logits_beyond_the_range_count_as_those_at_the_range(
 class Counting(Codec):
     """The values as they are; counts the messages that build on one another, and refuses another count than its own."""
 
-    remembers = True
-
     def encode(self, rows: Rows, memory: Any) -> Any:
         count = memory.get("count", np.zeros(1)) + 1
         return {"values": rows.values_ND, "count": count}, {"count": count}
