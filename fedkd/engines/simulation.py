@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import torch
 from flwr.app import Context, RecordDict, UserConfig
 from flwr.clientapp import ClientApp
 
-from fedkd.config.experiment import ExperimentConfig
+from fedkd.config.experiment import ExperimentConfig, parse_config
 from fedkd.data.federated import FederatedData
 from fedkd.engines import LocalGrid, SimulatedGrid
 from fedkd.engines.absence import app as client_app
@@ -66,7 +67,7 @@ def open_grid(config: ExperimentConfig, *, shuffle_seed: int | None = None) -> I
     from fedkd.engines.ray_session import ray_session
     from fedkd.engines.ray_worker import SetUp
 
-    set_up = SetUp(LoadClientApp(config, open_workspace(config).data), run_config_of(config))
+    set_up = SetUp(LoadClientApp(config.model_dump_json(), open_workspace(config).data), run_config_of(config))
     share = {"cpus": config.ray.cpus_per_worker, "gpus": config.ray.gpus_per_worker}
     with ray_session(config.ray, at_most=number) as workers, RayPool(workers, set_up, **share) as pool:
         yield RayGrid(pool, number, shuffle_seed=shuffle_seed)
@@ -79,15 +80,18 @@ def run_config_of(config: ExperimentConfig) -> UserConfig:
 
 @dataclass(frozen=True)
 class LoadClientApp:
-    """Loads the client app in a worker, and gives it the data that the driver has loaded."""
+    """Loads the client app in a worker, and gives it the data that the driver has loaded.
 
-    config: ExperimentConfig
+    The experiment comes as JSON: its class may be a user's, in a module that the worker finds only once it is set up.
+    """
+
+    experiment: str
     data: FederatedData
 
     def __call__(self) -> ClientApp:
         """Return the app. Torch loads its compiler, for seconds, with the first optimiser: here, not in a round."""
         torch.optim.SGD([torch.zeros(1)], lr=1.0)
-        provide_data(self.config, self.data)
+        provide_data(parse_config(json.loads(self.experiment)), self.data)
         return client_app
 
 

@@ -24,8 +24,7 @@ import numpy as np
 import torch
 from flwr.app import Context, Message
 
-from fedkd.aggregation import Weights
-from fedkd.federation.client import Client, Work
+from fedkd.federation.client import Client, ClientState, Work
 from fedkd.federation.messages import TrainInstruction
 from fedkd.federation.secure.messages import has_request, request_from_records
 from fedkd.site import serve
@@ -49,12 +48,13 @@ def make_mortal(plan: list[list[int | str]], folder: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return reply
 
-    def noted_work(client: Client, instruction: TrainInstruction, own_weights: Weights | None) -> Work:
-        done = work(client, instruction, own_weights)
+    def noted_work(client: Client, instruction: TrainInstruction, state: ClientState) -> Work:
+        done = work(client, instruction, state)
         noted = {f"weights/{name}": array for name, array in (instruction.weights or {}).items()}
-        if instruction.consensus is not None:
-            noted["teacher"] = instruction.consensus[1]
-        np.savez(folder / f"work-{instruction.server_round}.npz", logits=done.logits_NC, **noted)
+        if instruction.told is not None:
+            noted["teacher"] = instruction.told.wire["values"]
+        logits_NC = None if done.outgoing is None else done.outgoing.rows.values_ND
+        np.savez(folder / f"work-{instruction.server_round}.npz", logits=logits_NC, **noted)
         return done
 
     MessageHandler.answer, Client.work = answer_or_die, noted_work  # type: ignore[method-assign]

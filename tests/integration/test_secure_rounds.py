@@ -43,7 +43,7 @@ def last_teacher(config: ExperimentConfig, folder: Path) -> tuple[FederationResu
     result = simulate(config, Observer(), Checkpoints(store))
     snapshot = store.read_latest()
     assert snapshot is not None
-    return result, snapshot.server["consensus/logits"]
+    return result, snapshot.server["told/all/values"]
 
 
 @pytest.mark.parametrize("stage", ["advertise", "share", "mask", "unmask"])
@@ -254,7 +254,7 @@ def test_robust_rules_compare_the_means_of_groups(small_config: MakeConfig, tmp_
             for reply in super().send_and_receive(messages, timeout=timeout):
                 if reply.metadata.message_type == TRAIN:
                     answer = reply_from_records(reply.content)
-                    heard[answer.client] = answer.logits.data
+                    heard[answer.client] = answer.rows["values"]
                 yield reply
 
     plain = small_config(**sections)
@@ -295,16 +295,16 @@ def test_the_same_on_ray(small_config: MakeConfig, tmp_path: Path, ray_on_this_m
 @pytest.mark.parametrize(
     ("sections", "named"),
     [
-        ({"method": {"name": "feddf"}}, "whose weights travel"),
-        ({"method": {"name": "fedavg"}}, "whose weights travel"),
-        ({"method": {"name": "fkd", "aggregator": "median_logits"}}, "'median_logits'"),
+        ({"method": {"name": "feddf"}}, "its weights travel"),
+        ({"method": {"name": "fedavg"}}, "its weights travel"),
+        ({"method": {"name": "fkd", "aggregator": "median_logits"}}, "looks at each client"),
         ({"payload": {"encoding": "int8"}}, "payload.encoding"),
-        ({"payload": {"clip": False}}, "payload.clip"),
+        ({"payload": {"clip": False}}, "have no bound"),
         ({"secure_aggregation": {"enabled": True, "minimum_cohort": 5}}, "at most clients.number"),
         ({"secure_aggregation": {"enabled": True, "value_bits": 31}}, "at least 33"),
         ({"secure_aggregation": SECURE | {"trust": "active"}}, "a folder where trust is active"),
         ({"secure_aggregation": SECURE | {"dropout_stage": "confirm"}}, "another stage where trust is not active"),
-        ({"secure_aggregation": SECURE | {"group_size": 2}}, "0 with aggregator 'mean_logits'"),
+        ({"secure_aggregation": SECURE | {"group_size": 2}}, "0 with MeanLogits"),
         (
             {"secure_aggregation": SECURE | {"group_size": 2}, "method": {"aggregator": "median_logits"}},
             "which is 2, to 1",

@@ -112,7 +112,7 @@ def require_deaths(record: RoundRecord, loopback: Any) -> None:
     for client, stage, moment in planned:
         missing.setdefault(stage, []).append(client)
         released = {line["released"] for line in loopback.audit(client) if line["round"] == record.server_round}
-        kinds = ["masked logits" if each == "mask" else f"key agreement ({each})" for each in STAGES]
+        kinds = ["masked answers on public samples" if each == "mask" else f"key agreement ({each})" for each in STAGES]
         last = STAGES.index(stage) + (moment == "after")
         assert kinds[1:last] == [kind for kind in kinds[1:] if kind in released]  # keys may have been sent ahead
         assert (kinds[0] in released) <= (last > 0)

@@ -48,6 +48,7 @@ def test_a_run_folder_is_complete(finished: subprocess.CompletedProcess[str], ru
     files = {path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*") if path.is_file()}
     (events,) = (name for name in files if name.startswith("tensorboard/"))
     assert files - {events} == {
+        ".lock",
         "config.toml",
         "environment.json",
         "partition.json",

@@ -13,6 +13,8 @@ SHARED = {
     "momentum": 0.9,
     "weight_decay": 0.0,
     "max_grad_norm": 0.0,
+    "schedule": "constant",
+    "round_schedule": "constant",
     "objective": {"loss": "kl", "temperature": 1.0, "alpha": 1.0, "label_smoothing": 0.0, "terms": ()},
     "holdout_fraction": 0.0,
     "patience": 0,

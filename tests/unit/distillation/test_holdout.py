@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedkd.distillation import DistillationConfig, Distiller, PublicBatch
+from fedkd.distillation import DistillationConfig, Distiller, ObjectiveConfig, PublicBatch
 from fedkd.seeding import derive_seed
 from fedkd.training.evaluation import predict_logits
 
@@ -90,12 +90,12 @@ def test_patience_stops_early_and_returns_to_the_best(small, make_student, same_
 
 def test_the_best_epoch_is_the_one_at_the_temperature_of_the_distillation(small, make_student, same_bits):
     """At T = 4 another epoch has the least held-out loss than at T = 1; the student returns to the former."""
-    keys = {"temperature": 4.0, "holdout_fraction": 0.25}
-    steps = {"learning_rate": 0.02, "batch_size": 16}
+    objective = ObjectiveConfig(temperature=4.0)
+    steps = {"learning_rate": 0.02, "batch_size": 16, "holdout_fraction": 0.25, "objective": objective}
     held_out = held_out_by_hand(small, 0.25, seed=0)
     students, losses = [make_student() for _ in range(8)], []
     for epochs, student in enumerate(students, start=1):
-        Distiller(student, DistillationConfig(epochs=epochs, **steps), **keys).distil(small, seed=0)
+        Distiller(student, DistillationConfig(epochs=epochs, **steps)).distil(small, seed=0)
         logits_NC = torch.from_numpy(predict_logits(student, held_out.images_NCHW))
         divergence = nn.KLDivLoss(reduction="batchmean", log_target=True)
         pairs = [(logits_NC / t, held_out.teacher_logits_NC / t) for t in (4.0, 1.0)]
@@ -103,7 +103,7 @@ def test_the_best_epoch_is_the_one_at_the_temperature_of_the_distillation(small,
     best_at_four, best_at_one = np.argmin(losses, axis=0)
     assert best_at_four != best_at_one
     patient = make_student()
-    Distiller(patient, DistillationConfig(epochs=8, **steps), patience=100, **keys).distil(small, seed=0)
+    Distiller(patient, DistillationConfig(epochs=8, patience=100, **steps)).distil(small, seed=0)
     assert same_bits(patient, students[best_at_four])
 
 
