@@ -156,7 +156,7 @@ def temperature(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the temperature at which a student learns best, from the teacher of a federation or from a single one."""
+    """Find the temperature at which a student learns best, from the teacher of a federation or from one model."""
     with errors_as_lines():
         from fedkd.cli.console import ProgressBar, print_choice
         from fedkd.offline.temperature import find_temperature
@@ -342,7 +342,10 @@ def identities(
         int, typer.Option("--clients", metavar="N", min=1, help="Number of clients; they are 0 to N - 1.")
     ],
 ) -> None:
-    """Make the identities for secure aggregation against an active server, and their roster; keep existing ones."""
+    """Make the identities for secure aggregation against a server that may deviate from the protocol, and their roster.
+
+    Files that exist are not overwritten.
+    """
     with errors_as_lines():
         from fedkd.federation.secure.identities import ROSTER, make_identities
 
