@@ -13,7 +13,7 @@ from fedkd.distillation.executor import Executor
 from fedkd.federation.answers import Answers
 from fedkd.federation.replies import ValidReply
 from fedkd.federation.scoring import score_clients
-from fedkd.federation.seams import honest_seam
+from fedkd.federation.seams import sent_spec
 from fedkd.federation.secure.vector import SumOfClients
 from fedkd.federation.server_tasks import predict
 from fedkd.federation.workspace import Workspace
@@ -39,8 +39,11 @@ class Ensemble:
 
     def __init__(self, config: ExperimentConfig, method: Method, workspace: Workspace, executor: Executor) -> None:
         self._config, self._method, self._workspace, self._executor = config, method, workspace, executor
-        upload_spec = method.teacher_upload.spec(workspace.data.num_classes, config.payload.bound)
-        self.spec = upload_spec if method.rows_upload is None else honest_seam(config).spec_after(upload_spec)
+        num_classes = workspace.data.num_classes
+        if method.rows_upload is None:  # the server makes the rows itself, and takes no step
+            self.spec = method.teacher_upload.spec(num_classes, config.payload.bound)
+        else:
+            self.spec = sent_spec(config, method.rows_upload, num_classes)
         self.state: Arrays = {}
         if method.aggregate is not None:
             self.state = method.aggregate.initial(range(config.clients.number))
@@ -63,10 +66,9 @@ class Ensemble:
         aggregated = time.perf_counter()
         logits, rows = self._measured(server_round, valid)
         test_M = np.arange(len(self._workspace.data.test.labels_N))
-        measured = rule is not None and rows
         return Answers(
             fresh=fresh,
-            test=rule(self._stack(rows, test_M, contributions, server_round)) if rule and measured else None,
+            test=rule(self._stack(rows, test_M, contributions, server_round)) if rule and rows else None,
             clients=score_clients(logits, self._workspace.data.test.labels_N),
             contributions=contributions,
             stack=stack,

@@ -15,7 +15,8 @@ from fedkd.config.experiment import ExperimentConfig
 from fedkd.errors import PayloadError, PublicSetMismatchError
 from fedkd.federation.messages import Absence, TrainReply, content_of, reply_from_records
 from fedkd.federation.record_fields import evaluation_bytes, payload_bytes
-from fedkd.federation.seams import honest_seam
+from fedkd.federation.seams import honest_seam, sent_spec
+from fedkd.federation.state import prefixed, under
 from fedkd.federation.weights import check_weights, load_weights
 from fedkd.federation.workspace import Workspace
 from fedkd.methods import Contribution, Method
@@ -83,7 +84,7 @@ class ReplyHandler:
         arrays: dict[str, npt.NDArray[Any]] = {}
         for client, (server_round, memory) in self._memory.items():
             arrays[f"{client}/round"] = np.array(server_round)
-            arrays |= {f"{client}/memory/{name}": array for name, array in memory.items()}
+            arrays |= prefixed(f"{client}/memory/", memory)
         return arrays
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -91,9 +92,7 @@ class ReplyHandler:
         for name, array in arrays.items():
             client, _, kind = name.partition("/")
             if kind == "round":
-                prefix = f"{client}/memory/"
-                memory = {key.removeprefix(prefix): each for key, each in arrays.items() if key.startswith(prefix)}
-                self._memory[int(client)] = (int(array), memory)
+                self._memory[int(client)] = (int(array), under(arrays, f"{client}/memory/"))
 
     def sort_out(
         self, messages: Iterable[Message], senders: Mapping[int, int], server_round: int, asked_N: IntArray
@@ -169,7 +168,7 @@ class ReplyHandler:
         upload = self._method.rows_upload
         if upload is None:
             return None
-        return self._seam.spec_after(upload.spec(self._workspace.data.num_classes, self._config.payload.bound))
+        return sent_spec(self._config, upload, self._workspace.data.num_classes)
 
     def _rows(self, reply: TrainReply, spec: RowsSpec, asked_N: IntArray) -> Rows:
         """Decode a client's rows, and remember what the codec remembers: the last check, as a reply that is refused

@@ -6,7 +6,8 @@ from functools import lru_cache
 
 from fedkd.attacks import AttackConfig
 from fedkd.config.experiment import ExperimentConfig
-from fedkd.payload import PayloadConfig, Seam
+from fedkd.methods.uploads import Upload
+from fedkd.payload import PayloadConfig, RowsSpec, Seam
 
 
 def client_seam(config: ExperimentConfig, client: int) -> Seam:
@@ -22,6 +23,11 @@ def client_seam(config: ExperimentConfig, client: int) -> Seam:
 def honest_seam(config: ExperimentConfig) -> Seam:
     """The seam as the server knows it: it expects no lies."""
     return _seam(config.payload, config.attack, -1)
+
+
+def sent_spec(config: ExperimentConfig, upload: Upload, num_classes: int) -> RowsSpec:
+    """The spec of an upload's rows as they leave a client that does not lie."""
+    return honest_seam(config).spec_after(upload.spec(num_classes, config.payload.bound))
 
 
 @lru_cache(maxsize=8)

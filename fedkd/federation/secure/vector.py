@@ -20,7 +20,7 @@ from fedkd.data.federated import FederatedData
 from fedkd.errors import PayloadError
 from fedkd.federation.client import Work
 from fedkd.federation.messages import TrainInstruction
-from fedkd.federation.seams import honest_seam
+from fedkd.federation.seams import sent_spec
 from fedkd.methods import Method
 from fedkd.payload import Rows, RowsSpec
 from fedkd.secure_aggregation import (
@@ -250,8 +250,7 @@ def terms_of(config: ExperimentConfig, method: Method, num_classes: int) -> SumT
     aggregator = MeanLogits() if settings.group_size else rule
     if not isinstance(aggregator, MeanAggregator) or upload is None:
         raise PayloadError("method", f"{method.name} under masks: {method.refused_under_masks(config.payload.bound)}")
-    spec = honest_seam(config).spec_after(upload.spec(num_classes, config.payload.bound))
-    return SumTerms(settings, aggregator, spec, rule if settings.group_size else None)
+    return SumTerms(settings, aggregator, sent_spec(config, upload, num_classes), rule if settings.group_size else None)
 
 
 def join_groups(groups: Sequence[SumOfClients], rule: Aggregator, plan: VectorPlan) -> SumOfClients:
